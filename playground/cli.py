@@ -1,0 +1,143 @@
+"""The command line: compare, methods, bench, serve. Bad input is one sentence on standard error and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from playground import __version__
+from playground.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:
+        raise UserError(f"{message[0].upper()}{message[1:]}; see: {self.prog} --help.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of every command."""
+    top = _Parser(prog="python -m playground", description="Compare decoding methods side by side.")
+    top.add_argument("--version", action="version", version=__version__)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    compare = commands.add_parser("compare", help="run lanes on one prompt")
+    compare.add_argument("prompt")
+    compare.add_argument(
+        "--lane", action="append", required=True, metavar="METHOD[:OPTION=VALUE,…]", help="a lane; give it 1 to 6 times"
+    )
+    compare.add_argument("--system", default="", help="system prompt")
+    compare.add_argument("--seed", default="0")
+    compare.add_argument("--max-new-tokens", default="128")
+    compare.add_argument("--stop", action="append", default=[], help="text at which answers end; may be given again")
+    compare.add_argument("--json", metavar="FILE", help="write the result here ('-': standard output)")
+    compare.set_defaults(run=_compare)
+
+    methods = commands.add_parser("methods", help="list the methods and their options")
+    methods.add_argument("--json", action="store_true", help="with the JSON Schema of the options")
+    methods.set_defaults(run=_methods)
+
+    bench = commands.add_parser("bench", help="measure the ratios that the README reports")
+    bench.add_argument("--json", action="store_true", help="one JSON object")
+    bench.add_argument("--only", action="append", metavar="RATIO", help="measure just this one; may be given again")
+    bench.set_defaults(run=_bench)
+
+    serve = commands.add_parser("serve", help="start the page")
+    serve.add_argument("--host", default="127.0.0.1")
+    serve.add_argument("--port", type=int, default=7860)
+    serve.set_defaults(run=_serve)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit code."""
+    try:
+        chosen = parser().parse_args(arguments)
+        return chosen.run(chosen) or 0
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from playground.models.fetch import bar, no_progress
+    from playground.requests import LaneRequest, RunRequest
+    from playground.service import Playground
+
+    request = RunRequest.checked(
+        prompt=arguments.prompt,
+        system=arguments.system,
+        lanes=[LaneRequest.parse(lane) for lane in arguments.lane],
+        seed=arguments.seed,
+        max_new_tokens=arguments.max_new_tokens,
+        stop=arguments.stop,
+    )
+    if arguments.json not in (None, "-"):
+        _check_writable(Path(arguments.json))
+    playground = Playground(progress=bar if sys.stderr.isatty() else no_progress)
+    try:
+        result = playground.compare(request, origin="command line")
+    finally:
+        playground.close()
+    if arguments.json == "-":
+        print(json.dumps(result, ensure_ascii=False))
+        return
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
+    _print_lanes(result)
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir() or not path.resolve().parent.is_dir():
+        raise UserError(f"The result cannot be written to {str(path)!r}; name a file in a folder that exists.")
+
+
+def _print_lanes(result: dict[str, Any]) -> None:
+    for lane in result["lanes"]:
+        cost = lane["cost"]
+        options = ",".join(f"{k}={v}" for k, v in lane["options"].items())
+        print(f"── {lane['method']}:{options}")
+        print(lane["error"] or _printable(lane["text"]))
+        print(
+            f"   {cost['generated_tokens']} tokens generated, {cost['forward_tokens']} put through, "
+            f"{cost['forward_passes']} passes, {cost['seconds']:.1f} s; ended: {lane['finish_reason']}\n"
+        )
+    print(f"Saved as run {result['id']}.")
+
+
+def _printable(text: str) -> str:
+    """Model output without what could steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+
+
+def _methods(arguments: argparse.Namespace) -> None:
+    from playground.decoders import DECODERS
+
+    if arguments.json:
+        listing = [
+            {"name": d.name, "title": d.title, "summary": d.summary, "options": d.options.model_json_schema()}
+            for d in DECODERS.values()
+        ]
+        print(json.dumps(listing, ensure_ascii=False, indent=1))
+        return
+    for d in DECODERS.values():
+        print(f"{d.name}: {d.summary}")
+        for name, schema in d.options.model_json_schema()["properties"].items():
+            print(f"    {name} (default {schema['default']}): {schema.get('description', '')}")
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from playground import bench
+
+    bench.main(only=arguments.only, as_json=arguments.json)
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from playground.ui.page import serve
+
+    serve(host=arguments.host, port=arguments.port)

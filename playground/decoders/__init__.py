@@ -1,0 +1,16 @@
+"""The methods. A decoder is one file here and one line in this registry; it knows nothing of batches or the page."""
+
+from playground.decoders import best_of_n, dera, greedy, sample
+from playground.decoders.base import Decoder
+from playground.errors import UserError, shown
+
+DECODERS: dict[str, Decoder] = {
+    module.DECODER.name: module.DECODER for module in (greedy, sample, best_of_n, dera)
+}
+
+
+def decoder(name: str) -> Decoder:
+    """The decoder of that name. Raises UserError that lists the names there are."""
+    if name not in DECODERS:
+        raise UserError(f"There is no method {shown(name)}; choose one of: {', '.join(DECODERS)}.")
+    return DECODERS[name]

@@ -1,0 +1,59 @@
+"""Best-of-N: N samples grown in one batch, the best under a scorer kept. The baseline of all value-guided methods."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from playground.decoders.base import Decoder, Lane
+from playground.decoders.sample import SampleOptions
+from playground.engine.engine import Asking
+from playground.engine.requests import Extend
+from playground.scorers import ScorerName, scorer
+
+
+class BestOfNOptions(SampleOptions):
+    n: int = Field(4, ge=1, le=32, title="Samples (N)", description="How many answers are drawn")
+    scorer: ScorerName = Field("mean_log_prob", title="Scorer", description="What decides which answer is the best")
+
+
+def run(lane: Lane, options: BestOfNOptions) -> Asking:
+    """Draw `n` answers, sample i with the random numbers of branch i, and keep the one with the highest score."""
+    drafts = [lane.draft(i) for i in range(options.n)]
+    lane.answer = drafts[0]
+    [(first, log_probs)] = yield from lane.open(options.variant)
+    branches = [(draft, first if i == 0 else first.fork(), lane.rng(i)) for i, draft in enumerate(drafts)]
+    distributions = [log_probs] * options.n
+    try:
+        while True:
+            growing = []
+            for (draft, sequence, rng), log_probs in zip(branches, distributions, strict=True):
+                token = options.choose(log_probs, draft.token_ids, rng)
+                draft.append(token, float(log_probs[token]), lane.record(log_probs, token))
+                if draft.ended:
+                    sequence.release()
+                else:
+                    growing.append((draft, sequence, rng))
+            branches = growing
+            if not branches:
+                break
+            distributions = yield [Extend(sequence, (draft.token_ids[-1],)) for draft, sequence, _ in branches]
+    finally:
+        lane.detail["candidates"] = [
+            {"text": d.text, "token_ids": d.token_ids, "finish_reason": d.finish_reason or "stopped"} for d in drafts
+        ]
+        lane.detail["scorer"] = options.scorer
+    scores = yield from scorer(options.scorer).run(lane, options.variant, drafts)
+    best = max(range(options.n), key=lambda i: scores[i])
+    lane.answer = drafts[best]
+    lane.detail["chosen"] = best
+    for candidate, score in zip(lane.detail["candidates"], scores, strict=True):
+        candidate["score"] = round(score, 5)
+
+
+DECODER = Decoder(
+    name="best_of_n",
+    title="Best of N",
+    summary="Draws N answers at once and keeps the one that a scorer likes best; all N are shown with their scores.",
+    options=BestOfNOptions,
+    run=run,
+)

@@ -1,0 +1,77 @@
+"""Decoding arithmetic: pure functions on log-probabilities [..., vocabulary], never in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+_HEAD = 2048
+"""Most probable tokens looked at first when top-p is cut; the rest is sorted only if they do not suffice."""
+
+
+def mix(reference: torch.Tensor, aligned: torch.Tensor, lambda_: float) -> torch.Tensor:
+    """DeRa's mixture (1 - λ)·reference + λ·aligned of finite log-probabilities, normalised (Liu et al. 2024).
+
+    Bit for bit `reference` at λ = 0 and `aligned` at λ = 1, so that DeRa there is plain decoding.
+    """
+    if lambda_ == 0:
+        return reference
+    if lambda_ == 1:
+        return aligned
+    return (reference + lambda_ * (aligned - reference)).log_softmax(-1)
+
+
+def repetition_penalty(log_probs: torch.Tensor, seen: Iterable[int], penalty: float) -> torch.Tensor:
+    """Scale the log-probability of every token already seen by `penalty` (CTRL, arXiv 1909.05858, on log-probs)."""
+    ids = torch.tensor(sorted(set(seen)), dtype=torch.long)
+    if penalty == 1 or len(ids) == 0:
+        return log_probs
+    return log_probs.index_copy(-1, ids, log_probs.index_select(-1, ids) * penalty)
+
+
+def top_k(log_probs: torch.Tensor, k: int) -> torch.Tensor:
+    """Keep the k most probable tokens, and whatever ties with the last of them; 0 keeps all."""
+    if k <= 0 or k >= log_probs.shape[-1]:
+        return log_probs
+    least = log_probs.topk(k).values[..., -1:]
+    return log_probs.masked_fill(log_probs < least, float("-inf"))
+
+
+def top_p(log_probs: torch.Tensor, p: float) -> torch.Tensor:
+    """Nucleus: keep the smallest set of most probable tokens whose probability reaches p (arXiv 1904.09751)."""
+    if p >= 1:
+        return log_probs
+    probs = log_probs.softmax(-1)
+    ranked = probs.topk(min(_HEAD, probs.shape[-1])).values
+    if bool((ranked.sum(-1) < p).any()):
+        ranked = probs.sort(descending=True).values
+    before = ranked.cumsum(-1) - ranked
+    kept = (before < p).sum(-1, keepdim=True).clamp_min(1)
+    least = ranked.gather(-1, kept - 1)
+    return log_probs.masked_fill(probs < least, float("-inf"))
+
+
+def min_p(log_probs: torch.Tensor, p: float) -> torch.Tensor:
+    """Keep tokens at least p times as probable as the most probable one (arXiv 2407.01082)."""
+    if p <= 0:
+        return log_probs
+    floor = log_probs.max(-1, keepdim=True).values + torch.tensor(p).log()
+    return log_probs.masked_fill(log_probs < floor, float("-inf"))
+
+
+def draw(log_probs: torch.Tensor, uniform: float) -> int:
+    """The token at which the cumulative probability passes `uniform` in [0, 1): inverse-transform sampling."""
+    cumulative = log_probs.double().softmax(-1).cumsum(-1)
+    found = int(torch.searchsorted(cumulative, uniform * cumulative[-1], right=True))
+    return min(found, len(cumulative) - 1)
+
+
+def kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
+    """KL(p‖q) in nats of two finite log-probability vectors."""
+    return (p.exp() * (p - q)).sum(-1).clamp_min(0)
+
+
+def entropy(log_probs: torch.Tensor) -> torch.Tensor:
+    """Entropy in nats of a finite log-probability vector."""
+    return -(log_probs.exp() * log_probs).sum(-1)

@@ -1,0 +1,326 @@
+"""The engine: one worker thread that drives all tasks in step and runs what they ask for in shared batches.
+
+    while there are tasks:
+        advance every task until it asks for something or ends
+        run one batch: all short extensions together, and one chunk of one long extension per model
+
+There is no timer: a batch holds what all tasks asked for while the last one ran. A task's answers do not depend on
+which other tasks there are (see runner).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from playground.engine.kv import OutOfBlocks, Sequence
+from playground.engine.requests import Extend, Next, Open, Opened, Request, Want
+from playground.engine.runner import CHUNK, ROWS, SHORT, Runner
+from playground.errors import UserError
+from playground.types import Cost
+
+OPENINGS_KEPT = 16
+"""Openings (prompts) whose keys and values stay after their run."""
+
+log = logging.getLogger(__name__)
+Asking = Generator[list[Request], list[Any], Any]
+"""A decoder at work: yields requests, is sent their answers, returns its result."""
+
+
+class Stopped(Exception):
+    """Thrown into a task that is to end now with what it has."""
+
+
+@dataclass(eq=False)
+class _Job:
+    """One request under way: the input still to be run and the hidden states so far."""
+
+    request: Request
+    sequence: Sequence
+    inputs: torch.Tensor
+    adapter: str | None
+    runner: Runner
+    before: torch.Tensor | None
+    long: bool
+    parts: list[torch.Tensor] = field(default_factory=list)
+    answer: Any = None
+    done: bool = False
+
+    @property
+    def want(self) -> Want:
+        return self.request.want if isinstance(self.request, Extend) else Want.NEXT
+
+
+class Task:
+    """A running decoder. `cost` grows while it runs; `wait` gives its result."""
+
+    def __init__(self, asking: Asking, cost: Cost, on_end: Callable[[Task], None] | None):
+        self.asking, self.cost, self.on_end = asking, cost, on_end
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.sequences: set[Sequence] = set()
+        self._jobs: list[_Job] = []
+        self._stop = False
+        self._started: float | None = None
+        self._ended = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the task to end with what it has; it does so after the batch under way."""
+        self._stop = True
+
+    @property
+    def ended(self) -> bool:
+        return self._ended.is_set()
+
+    def wait(self, timeout: float | None = None) -> Any:
+        """The decoder's result. Raises what it raised, or TimeoutError."""
+        if not self._ended.wait(timeout):
+            raise TimeoutError("the task is still running")
+        if self.error:
+            raise self.error
+        return self.result
+
+
+class Engine:
+    """Runs tasks. Variants are added before they are asked for; each names its runner and maybe an adapter."""
+
+    def __init__(self, max_tasks: int = 24):
+        self._variants: dict[str, tuple[Runner, str | None]] = {}
+        self._openings: OrderedDict[tuple, Sequence] = OrderedDict()
+        self._kept: set[Sequence] = set()
+        self._waiting: deque[Task] = deque()
+        self._active: list[Task] = []
+        self._max_tasks = max_tasks
+        self._wake = threading.Condition()
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._worker.start()
+
+    def add_variant(self, name: str, runner: Runner, adapter: str | None = None) -> None:
+        self._variants[name] = (runner, adapter)
+
+    def submit(
+        self, asking: Asking, cost: Cost | None = None, on_end: Callable[[Task], None] | None = None
+    ) -> Task:
+        """Queue a decoder. Its use is counted in `cost`; `on_end` is called on the worker when it has ended in
+        whatever way."""
+        task = Task(asking, cost or Cost(), on_end)
+        with self._wake:
+            self._waiting.append(task)
+            self._wake.notify()
+        return task
+
+    def close(self) -> None:
+        """Stop all tasks and the worker."""
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+        self._worker.join()
+
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of keys and values held now, prompts kept for reuse included."""
+        return sum(runner.pool.used_bytes for runner in {r for r, _ in self._variants.values()})
+
+    def forget_openings(self) -> None:
+        """Drop the kept prompts; only safe while nothing runs."""
+        while self._openings:
+            self._openings.popitem()[1].release()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._active or self._waiting or self._closed):
+                    self._wake.wait()
+                if self._closed:
+                    for task in (*self._active, *self._waiting):
+                        task.stop()
+                while self._waiting and len(self._active) < self._max_tasks:
+                    self._active.append(self._waiting.popleft())
+            for task in list(self._active):
+                self._advance(task)
+            if self._closed and not self._active and not self._waiting:
+                return
+            self._run_batch()
+
+    def _advance(self, task: Task) -> None:
+        """Send a task its answers until it asks for something that must be computed, or ends."""
+        if task._started is None:
+            task._started = time.perf_counter()
+        answers: list[Any] | None = None
+        try:
+            if task._stop:
+                self._requests_of(task, task.asking.throw(Stopped()))
+                raise Stopped  # asked for more: it does not know how to end early
+            while all(job.done for job in task._jobs):
+                if task._jobs:
+                    answers = [job.answer for job in task._jobs]
+                task._jobs = []
+                task.cost.seconds = time.perf_counter() - task._started
+                self._requests_of(task, task.asking.send(answers))
+        except StopIteration as end:
+            self._end(task, result=end.value)
+        except Exception as error:
+            if not isinstance(error, (UserError, Stopped)):
+                log.exception("a task failed")
+            self._end(task, error=error)
+
+    def _requests_of(self, task: Task, requests: list[Request]) -> None:
+        task._jobs = []
+        for request in requests:
+            task._jobs.append(self._job(task, request))
+        tokens = sum(len(request.tokens) for request in requests if not isinstance(request, Next))
+        task.cost.forward_tokens += tokens
+        task.cost.forward_passes += tokens > 0
+
+    def _job(self, task: Task, request: Request) -> _Job:
+        if isinstance(request, Open):
+            runner, adapter = self._variants[request.variant]
+            sequence = Sequence(runner.pool, request.variant, task.sequences)
+        else:
+            sequence = request.sequence
+            runner, adapter = self._variants[sequence.variant]
+        given = () if isinstance(request, Next) else request.tokens
+        inputs = given if isinstance(given, torch.Tensor) else runner.embed(given)
+        if len(inputs) and any(job.sequence is sequence and len(job.inputs) for job in task._jobs):
+            raise ValueError("one list of requests extends a sequence twice; fork it")
+        return _Job(
+            request=request,
+            sequence=sequence,
+            inputs=inputs.to(runner.loaded.dtype),
+            adapter=adapter,
+            runner=runner,
+            before=sequence.hidden,
+            long=isinstance(request, Open) or len(inputs) > SHORT,
+        )
+
+    def _end(self, task: Task, result: Any = None, error: BaseException | None = None) -> None:
+        task.asking.close()
+        task.result, task.error = result, error
+        task.cost.seconds = time.perf_counter() - task._started
+        task._jobs = []
+        for sequence in list(task.sequences):
+            sequence.release()
+        self._active.remove(task)
+        if task.on_end:
+            task.on_end(task)
+        task._ended.set()
+
+    def _run_batch(self) -> None:
+        waiting = [(task, job) for task in self._active for job in task._jobs if not job.done]
+        for runner in {job.runner for _, job in waiting}:
+            mine = [(task, job) for task, job in waiting if job.runner is runner]
+            self._guarded(self._run_short, [(t, j) for t, j in mine if not j.long])
+            self._guarded(self._run_long, [(t, j) for t, j in mine if j.long])
+            finished = [j for t, j in mine if not j.done and t in self._active and len(j.inputs) == 0]
+            self._answer(runner, finished)
+
+    def _guarded(self, run: Callable, pairs: list[tuple[Task, _Job]]) -> None:
+        """A full store ends the task that asked for more, and no other."""
+        for task, job in run(pairs):
+            if task in self._active:
+                log.warning("the KV store is full: a task ends")
+                self._fail(task, job)
+
+    def _fail(self, task: Task, job: _Job) -> None:
+        try:
+            task.asking.throw(OutOfBlocks())
+        except StopIteration as end:
+            self._end(task, result=end.value)
+        except Exception as error:
+            self._end(task, error=error)
+        else:
+            self._end(task, error=OutOfBlocks())
+
+    def _run_short(self, pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
+        """Run all short extensions in packed passes; returns those for which there was no room."""
+        refused, batch, rows = [], [], 0
+        for task, job in sorted(pairs, key=lambda pair: pair[1].adapter or ""):
+            if not len(job.inputs):
+                continue
+            if not self._grow(job.sequence, len(job.inputs)):
+                refused.append((task, job))
+                continue
+            if rows + len(job.inputs) > ROWS:
+                self._pass(batch)
+                batch, rows = [], 0
+            batch.append(job)
+            rows += len(job.inputs)
+        self._pass(batch)
+        return refused
+
+    def _pass(self, batch: list[_Job]) -> None:
+        if not batch:
+            return
+        hidden = batch[0].runner.short([(job.sequence, job.inputs, job.adapter) for job in batch])
+        for job, states in zip(batch, hidden, strict=True):
+            job.parts.append(states)
+            job.inputs = job.inputs[:0]
+            job.sequence.hidden = states[-1]
+
+    def _run_long(self, pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
+        """Run one chunk of the first long extension; openings that are known need none."""
+        for task, job in pairs:
+            if not len(job.inputs):
+                continue
+            key = (job.sequence.variant, job.request.tokens) if isinstance(job.request, Open) else None
+            if key in self._openings and not job.parts:
+                self._openings.move_to_end(key)
+                known = self._openings[key].fork(task.sequences)
+                job.sequence.release()
+                job.sequence, job.inputs = known, job.inputs[:0]
+                continue
+            part = job.inputs[:CHUNK]
+            if not self._grow(job.sequence, len(part)):
+                return [(task, job)]
+            states = job.runner.long(job.sequence, part, job.adapter)
+            job.inputs = job.inputs[CHUNK:]
+            job.parts.append(states)
+            job.sequence.hidden = states[-1]
+            if key and not len(job.inputs):
+                self._keep(key, job.sequence)
+            return []
+        return []
+
+    def _keep(self, key: tuple, sequence: Sequence) -> None:
+        self._openings[key] = sequence.fork(self._kept)
+        while len(self._openings) > OPENINGS_KEPT:
+            self._openings.popitem(last=False)[1].release()
+
+    def _grow(self, sequence: Sequence, tokens: int) -> bool:
+        """Make room, at the expense of kept prompts if need be."""
+        while True:
+            try:
+                sequence.grow(tokens)
+                return True
+            except OutOfBlocks:
+                if not self._openings:
+                    return False
+                self._openings.popitem(last=False)[1].release()
+
+    @staticmethod
+    def _answer(runner: Runner, jobs: list[_Job]) -> None:
+        """Turn hidden states into what was wanted; the head runs once for all next-token distributions."""
+        next_token = [job for job in jobs if job.want is Want.NEXT and job.sequence.hidden is not None]
+        if next_token:
+            log_probs = runner.log_probs(torch.stack([job.sequence.hidden for job in next_token])).cpu()
+            for job, row in zip(next_token, log_probs, strict=True):
+                job.answer = row
+        for job in jobs:
+            if job.want is Want.SCORES:
+                if job.before is None:
+                    raise ValueError("scores need a token before the first one")
+                states = torch.cat([job.before[None], *job.parts])[:-1]
+                job.answer = runner.scores(states, job.request.tokens)
+            elif job.want is Want.HIDDEN:
+                job.answer = torch.cat(job.parts).float().cpu()
+            if isinstance(job.request, Open):
+                job.answer = Opened(job.sequence, job.answer)
+            job.done = True

@@ -1,0 +1,4 @@
+"""Models: what they are (specs), where they come from (fetch), how they are held (loading, layers), how a prompt is told.
+
+Knows nothing of sequences, decoding or the page.
+"""

@@ -1,0 +1,37 @@
+"""The one function through which every prompt passes on its way to token ids."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerBase
+
+
+def encode_chat(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str = "", prefix: str | None = None
+) -> list[int]:
+    """Token ids of a one-turn chat, up to where the answer starts.
+
+    `prefix` is the variant's own system prompt and stands before the person's. Text that looks like one of the
+    tokenizer's special tokens stays text: nobody can close the user's turn from inside a prompt.
+    """
+    instructions = "\n\n".join(part for part in (prefix, system.strip()) if part)
+    messages = [{"role": "system", "content": instructions}] if instructions else []
+    messages.append({"role": "user", "content": prompt})
+    if tokenizer.chat_template is None:
+        return _plain(tokenizer, "\n\n".join(m["content"] for m in messages) + "\n\n")
+    if not any(token in m["content"] for token in tokenizer.all_special_tokens for m in messages):
+        return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+    # Render with marks in place of the contents, then encode template and contents apart.
+    marks = [f"\ue000{index}\ue001" for index in range(len(messages))]
+    marked = [{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)]
+    rest = tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
+    ids: list[int] = []
+    for mark, message in zip(marks, messages, strict=True):
+        before, rest = rest.split(mark, 1)
+        ids += tokenizer(before, add_special_tokens=False).input_ids
+        ids += _plain(tokenizer, message["content"])
+    return ids + tokenizer(rest, add_special_tokens=False).input_ids
+
+
+def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Ids of text in which nothing is special."""
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids

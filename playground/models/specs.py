@@ -1,0 +1,205 @@
+"""models.yaml, read and checked: what models and variants there are. Loads no weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from playground.errors import UserError, shown
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Precision = Literal["int4", "bf16", "fp32"]
+PRECISIONS: tuple[str, ...] = ("int4", "bf16", "fp32")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PackageSource(_Strict):
+    """A GGUF file inside a wheel of the Python package registry, pinned by version and digests."""
+
+    package: Name
+    version: str
+    sha256: Sha256
+    file: str
+    file_sha256: Sha256
+
+
+class HubSource(_Strict):
+    """A repository on the Hugging Face Hub."""
+
+    hub: str
+    revision: str = "main"
+
+
+class FolderSource(_Strict):
+    """A folder as `save_pretrained` writes it, relative to models.yaml."""
+
+    folder: Path
+
+
+class PrecisionByDevice(_Strict):
+    cpu: Precision = "bf16"
+    cuda: Literal["bf16", "fp32"] = "bf16"
+
+
+class ModelSpec(_Strict):
+    title: str
+    licence: str
+    source: PackageSource | HubSource | FolderSource
+    context: int | None = Field(default=None, ge=16)
+    precision: PrecisionByDevice = PrecisionByDevice()
+
+
+class VariantSpec(_Strict):
+    """Base weights, base + adapter, or base + prefix (or both): what a lane decodes with."""
+
+    title: str
+    model: Name
+    adapter: Path | None = None
+    prefix: str | None = None
+
+
+class Catalogue(_Strict):
+    """The whole of models.yaml. Paths in it are absolute after `read_catalogue`."""
+
+    models: dict[Name, ModelSpec]
+    variants: dict[Name, VariantSpec]
+
+    def variant(self, name: str) -> VariantSpec:
+        """The variant of that name. Raises UserError that lists the names there are."""
+        if name not in self.variants:
+            raise UserError(f"There is no variant {shown(name)}; choose one of: {', '.join(self.variants)}.")
+        return self.variants[name]
+
+
+def _lines(node: yaml.Node, path: tuple = ()) -> dict[tuple, int]:
+    """Map each key path of a YAML tree to its line, counted from 1."""
+    found = {path: node.start_mark.line + 1}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            found |= _lines(value, (*path, key.value))
+            found[(*path, key.value)] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            found |= _lines(value, (*path, index))
+    return found
+
+
+def _repeated_key(node: yaml.Node) -> yaml.Node | None:
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                return key
+            seen.add(key.value)
+            if (deeper := _repeated_key(value)) is not None:
+                return deeper
+    return None
+
+
+def read_catalogue(path: Path) -> Catalogue:
+    """Read and check models.yaml.
+
+    Raises UserError with file and line for text that is not YAML, an unknown or repeated key, a value of the wrong
+    kind, a variant of an undefined model, and an adapter or model folder that is not there.
+    """
+
+    def fail(line: int, message: str) -> UserError:
+        return UserError(f"{path}, line {line}: {message}")
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); set PLAYGROUND_MODELS to a models.yaml.") from None
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise fail(mark.line + 1 if mark else 1, f"not valid YAML: {getattr(error, 'problem', error)}.") from None
+    if tree is None:
+        raise fail(1, "the file is empty; it needs the keys 'models' and 'variants'.")
+    if (key := _repeated_key(tree)) is not None:
+        raise fail(key.start_mark.line + 1, f"the key {shown(key.value)} stands twice; remove one.")
+
+    lines = _lines(tree)
+
+    def line_of(location: tuple) -> int:
+        while location not in lines:
+            location = location[:-1]
+        return lines[location]
+
+    try:
+        catalogue = Catalogue.model_validate(content)
+    except ValidationError as error:
+        raise fail(*_first_problem(error, content, line_of)) from None
+
+    folder = path.resolve().parent
+    for name, model in catalogue.models.items():
+        if isinstance(model.source, FolderSource):
+            there = (folder / model.source.folder).resolve()
+            if not (there / "config.json").is_file():
+                raise fail(
+                    line_of(("models", name, "source", "folder")),
+                    f"model {shown(name)} needs the folder {there} with a config.json, which is not there.",
+                )
+            catalogue.models[name] = model.model_copy(update={"source": FolderSource(folder=there)})
+    for name, variant in catalogue.variants.items():
+        if variant.model not in catalogue.models:
+            raise fail(
+                line_of(("variants", name, "model")),
+                f"variant {shown(name)} names the model {shown(variant.model)}, which is not defined; "
+                f"defined are: {', '.join(catalogue.models)}.",
+            )
+        if variant.adapter is not None:
+            there = (folder / variant.adapter).resolve()
+            if not (there / "adapter_config.json").is_file():
+                raise fail(
+                    line_of(("variants", name, "adapter")),
+                    f"variant {shown(name)} needs the adapter folder {there} with an adapter_config.json, "
+                    "which is not there.",
+                )
+            catalogue.variants[name] = variant.model_copy(update={"adapter": there})
+    return catalogue
+
+
+def _first_problem(error: ValidationError, content: object, line_of) -> tuple[int, str]:
+    """The most telling of pydantic's complaints, as (line, sentence)."""
+
+    def readable(location: tuple) -> tuple:
+        """The location without the union branches that pydantic adds, as far as the file has it."""
+        place, at = [], content
+        for part in location:
+            if isinstance(at, dict) and part in at:
+                at = at[part]
+                place.append(part)
+        return tuple(place)
+
+    problems = error.errors()
+    known = {"PackageSource": "package", "HubSource": "hub", "FolderSource": "folder"}
+
+    def fits(problem: dict) -> bool:
+        """Of a source's branches, the one whose first key is written in the file."""
+        branch = next((part for part in problem["loc"] if part in known), None)
+        if branch is None:
+            return True
+        source = content
+        for part in problem["loc"][: problem["loc"].index(branch)]:
+            source = source[part]
+        return isinstance(source, dict) and known[branch] in source
+
+    problem = next((p for p in problems if fits(p)), problems[0])
+    place = readable(problem["loc"])
+    last = problem["loc"][-1]
+    where = " → ".join(map(str, place)) or "the top level"
+    if problem["type"] == "extra_forbidden":
+        return line_of(place), f"unknown key {shown(str(last))} in {where}; remove it or mend its spelling."
+    if problem["type"] == "missing":
+        return line_of(place), f"{where} lacks the key {shown(str(last))}."
+    return line_of(place), f"{where} is {shown(problem['input'])}: {problem['msg'].lower()}."

@@ -1,0 +1,17 @@
+"""Scorers: value functions (prompt, finished or partial answer) → a number, higher is better.
+
+A scorer is one file here and one line in this registry; every method that needs a scorer takes any of them.
+"""
+
+from typing import Literal
+
+from playground.scorers import mean_log_prob, vader
+from playground.scorers.base import Scorer
+
+SCORERS: dict[str, Scorer] = {module.SCORER.name: module.SCORER for module in (mean_log_prob, vader)}
+ScorerName = Literal[tuple(SCORERS)]
+
+
+def scorer(name: str) -> Scorer:
+    """The scorer of that name, which has been checked against `ScorerName`."""
+    return SCORERS[name]

@@ -1,0 +1,325 @@
+"""The service: a request in, a run out. Loads models when first needed, gives each lane its prompt, keeps every run.
+
+The page, the command line and the API all come through here; none of them talks to the engine or the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from playground import __version__
+from playground.decoders import DECODERS, decoder
+from playground.decoders.base import Draft, Lane, Limits, Options, decode
+from playground.engine.engine import Engine, Stopped, Task
+from playground.engine.runner import Runner
+from playground.errors import UserError
+from playground.models.fetch import Progress, no_progress
+from playground.models.loading import LoadedModel, load_model, pick_device
+from playground.models.prompts import encode_chat
+from playground.models.specs import Catalogue, read_catalogue
+from playground.requests import LaneRequest, RunRequest
+from playground.settings import Settings
+from playground.store.runs import RunStore
+from playground.types import Cost
+
+OPTIONS_THAT_NAME_VARIANTS = ("variant", "reference", "aligned")
+
+
+class LaneRun:
+    """One lane of a run, watched while it works. Written by the engine's worker, read by anyone."""
+
+    def __init__(self, request: LaneRequest, options: Options, lane: Lane, models: dict[str, str]):
+        self.method, self.options, self.lane, self.models = request.method, options, lane, models
+        self.task: Task | None = None
+        self.error: str | None = None
+
+    @property
+    def status(self) -> str:
+        """waiting, writing, done, stopped or failed."""
+        if self.error:
+            return "failed"
+        if self.task is None or (not self.task.ended and not self.task.cost.forward_passes):
+            return "waiting"
+        if not self.task.ended:
+            return "writing"
+        return "stopped" if self.answer and self.answer.finish_reason == "stopped" else "done"
+
+    @property
+    def answer(self) -> Draft | None:
+        return self.lane.answer
+
+    @property
+    def cost(self) -> Cost:
+        return self.lane.cost
+
+    def ended(self, task: Task) -> None:
+        """Called by the engine when the task is over: note why, if it was not the answer's own end."""
+        if task.error is None:
+            return
+        self.lane.answer = self.lane.answer or self.lane.draft()
+        self.lane.answer.finish_reason = self.lane.answer.finish_reason or "stopped"
+        self.lane.detail.setdefault("tokens", self.lane.answer.records)
+        if isinstance(task.error, UserError):
+            self.error = str(task.error)
+        elif not isinstance(task.error, Stopped):
+            self.error = "Something went wrong inside this method; the server's log says what."
+
+    def result(self) -> dict[str, Any]:
+        """The lane as it is saved and handed out."""
+        answer = self.lane.answer
+        return {
+            "method": self.method,
+            "options": self.options.model_dump(),
+            "models": self.models,
+            "text": answer.text if answer else "",
+            "token_ids": list(answer.token_ids) if answer else [],
+            "finish_reason": answer.finish_reason if answer else None,
+            "error": self.error,
+            "cost": asdict(self.cost),
+            "detail": dict(self.lane.detail),
+        }
+
+
+class Run:
+    """A run under way or ended. `watch` yields whenever something may have changed, until it has ended."""
+
+    def __init__(self, request: RunRequest, lanes: list[LaneRun], origin: str):
+        self.id = secrets.token_hex(5)
+        self.created = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.request, self.lanes, self.origin = request, lanes, origin
+        self._changed = threading.Event()
+        self._over = threading.Event()
+        self._open = len(lanes)
+        self._ended = False
+        self._count = threading.Lock()
+        self.on_over = lambda run: None
+
+    def note(self, draft: Draft) -> None:
+        self._changed.set()
+
+    def lane_ended(self) -> None:
+        """Count one lane as ended; with the last one the run is over."""
+        with self._count:
+            self._open -= 1
+            last = self._open == 0
+        if last:
+            self._ended = True
+            try:
+                self.on_over(self)
+            finally:
+                self._over.set()
+        self._changed.set()
+
+    def stop(self) -> None:
+        """End all lanes after the batch under way; what they have written stays."""
+        for lane in self.lanes:
+            lane.task.stop()
+
+    @property
+    def over(self) -> bool:
+        return self._over.is_set()
+
+    @property
+    def status(self) -> str:
+        """running, done, stopped or failed (all lanes failed)."""
+        if not self._ended:
+            return "running"
+        states = [lane.status for lane in self.lanes]
+        if all(state == "failed" for state in states):
+            return "failed"
+        return "stopped" if "stopped" in states else "done"
+
+    def watch(self, period: float) -> Iterator[None]:
+        """Yield at most every `period` seconds while things change, and once more at the end."""
+        while not self.over:
+            self._changed.wait(1.0)
+            self._changed.clear()
+            yield
+            time.sleep(period)
+        yield
+
+    def wait(self, timeout: float | None = None) -> None:
+        if not self._over.wait(timeout):
+            raise TimeoutError("the run is still going on")
+
+    def result(self) -> dict[str, Any]:
+        """The run as it is saved and handed out."""
+        request = self.request
+        return {
+            "id": self.id,
+            "created": self.created,
+            "origin": self.origin,
+            "prompt": request.prompt,
+            "system": request.system,
+            "seed": request.seed,
+            "max_new_tokens": request.max_new_tokens,
+            "stop": list(request.stop),
+            "status": self.status,
+            "software": f"realign-playground {__version__}",
+            "lanes": [lane.result() for lane in self.lanes],
+        }
+
+
+class Playground:
+    """Everything behind the page. Make one per process; `close` it at the end."""
+
+    def __init__(self, settings: Settings | None = None, progress: Progress = no_progress):
+        self.settings = settings or Settings()
+        self.progress = progress
+        self.catalogue: Catalogue = read_catalogue(self.settings.catalogue)
+        self.store = RunStore(self.settings.database)
+        self.engine = Engine(self.settings.max_lanes_at_once)
+        self._runners: dict[str, Runner] = {}
+        self._ready: set[str] = set()
+        self._loading = threading.Lock()
+        self._running: dict[str, Run] = {}
+
+    def close(self) -> None:
+        self.engine.close()
+        self.store.close()
+
+    def methods(self) -> list[dict[str, Any]]:
+        """Every method with the JSON Schema of its options; variants are listed as choices."""
+        return [
+            {
+                "name": d.name,
+                "title": d.title,
+                "summary": d.summary,
+                "source": d.source,
+                "options": self.options_schema(d.name),
+            }
+            for d in DECODERS.values()
+        ]
+
+    def options_schema(self, method: str) -> dict[str, Any]:
+        """The JSON Schema of a method's options."""
+        schema = decoder(method).options.model_json_schema()
+        for name in OPTIONS_THAT_NAME_VARIANTS:
+            if name in schema["properties"]:
+                schema["properties"][name]["enum"] = list(self.catalogue.variants)
+        return schema
+
+    def ensure(self, *variants: str, progress: Progress | None = None) -> None:
+        """Make variants ready: load their models and adapters if that has not been done. Raises UserError."""
+        for name in variants:
+            spec = self.catalogue.variant(name)
+            with self._loading:
+                if name in self._ready:
+                    continue
+                if spec.model not in self._runners:
+                    self._runners[spec.model] = self._load(spec.model, progress or self.progress)
+                runner = self._runners[spec.model]
+                if spec.adapter:
+                    runner.loaded.attach(name, spec.adapter)
+                self.engine.add_variant(name, runner, name if spec.adapter else None)
+                self._ready.add(name)
+
+    def _load(self, model: str, progress: Progress) -> Runner:
+        loaded = load_model(
+            model,
+            self.catalogue.models[model],
+            self.settings.cache,
+            pick_device(self.settings.device),
+            self.settings.precision,
+            progress,
+        )
+        return Runner(loaded, self.settings.kv_megabytes << 20)
+
+    def model_of(self, variant: str) -> LoadedModel:
+        """The loaded model of a variant that is ready."""
+        return self._runners[self.catalogue.variant(variant).model].loaded
+
+    def start(self, request: RunRequest, origin: str = "api", progress: Progress | None = None) -> Run:
+        """Begin a run and return at once (but for the loading of models). Raises UserError if it cannot begin."""
+        lanes = [self._lane(request, lane, progress) for lane in request.lanes]
+        run = Run(request, lanes, origin)
+        run.on_over = self._keep
+        self._running[run.id] = run
+
+        def end_of(lane: LaneRun):
+            def ended(task: Task) -> None:
+                lane.ended(task)
+                run.lane_ended()
+
+            return ended
+
+        for lane in lanes:
+            lane.lane.listener = run.note
+            work = decode(decoder(lane.method), lane.lane, lane.options)
+            lane.task = self.engine.submit(work, lane.lane.cost, end_of(lane))
+        return run
+
+    def _lane(self, request: RunRequest, wanted: LaneRequest, progress: Progress | None) -> LaneRun:
+        options = wanted.checked()
+        variants = decoder(wanted.method).variants(options)
+        self.ensure(*variants, progress=progress)
+        models = [self.model_of(v) for v in variants]
+        for other in models[1:]:
+            if other is not models[0] and other.tokenizer.get_vocab() != models[0].tokenizer.get_vocab():
+                raise UserError(
+                    f"{wanted.method}: {models[0].name} and {other.name} have different tokenizers, so their "
+                    "probabilities cannot be mixed; choose variants of models with one tokenizer."
+                )
+
+        @cache
+        def encode(variant: str) -> list[int]:
+            spec = self.catalogue.variant(variant)
+            return encode_chat(self.model_of(variant).tokenizer, request.prompt, request.system, spec.prefix)
+
+        for variant, loaded in zip(variants, models, strict=True):
+            length = len(encode(variant))
+            if length + request.max_new_tokens > loaded.context:
+                raise UserError(
+                    f"The prompt is {length:,} tokens long for {variant}, and with {request.max_new_tokens:,} new ones "
+                    f"that is over the model's context of {loaded.context:,}; shorten the prompt or ask for fewer tokens."
+                )
+        lane = Lane(
+            encode=encode,
+            tokenizer=models[0].tokenizer,
+            end_ids=models[0].end_ids,
+            limits=Limits(request.max_new_tokens, request.stop),
+            seed=request.seed,
+            prompt=request.prompt,
+        )
+        return LaneRun(wanted, options, lane, {v: self._fingerprint(v) for v in variants})
+
+    def _fingerprint(self, variant: str) -> str:
+        """What exactly a variant was: model, precision, adapter and prefix."""
+        spec, loaded = self.catalogue.variant(variant), self.model_of(variant)
+        parts = [spec.model, loaded.precision]
+        if spec.adapter:
+            parts.append(f"adapter {loaded.adapters[variant][:12]}")
+        if spec.prefix:
+            parts.append(f"prefix {hashlib.sha256(spec.prefix.encode()).hexdigest()[:12]}")
+        return " · ".join(parts)
+
+    def _keep(self, run: Run) -> None:
+        self.store.save(run.result())
+        self._running.pop(run.id, None)
+
+    def compare(self, request: RunRequest, origin: str = "api") -> dict[str, Any]:
+        """Run to the end and return the result."""
+        run = self.start(request, origin)
+        try:
+            run.wait()
+        finally:
+            run.stop()
+        return run.result()
+
+    def open_run(self, run_id: str) -> dict[str, Any]:
+        """A run by its id, whether it is still going on or saved. Raises UserError."""
+        running = self._running.get(run_id)
+        return running.result() if running else self.store.load(run_id)
+
+    def stop(self, run_id: str) -> None:
+        """Stop a run if it is still going on."""
+        if running := self._running.get(run_id):
+            running.stop()

@@ -1,0 +1,43 @@
+"""Settings that come from outside: environment variables, read once, with defaults that suit a laptop."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import platformdirs
+
+from playground.errors import UserError, shown
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _path(name: str, default: Path) -> Path:
+    return Path(os.environ.get(name) or default).expanduser()
+
+
+def _number(name: str, default: int, least: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdigit() or int(text) < least:
+        raise UserError(f"{name} is {shown(text)}; it must be a whole number of at least {least}.")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every knob of the server. Each field names the environment variable that sets it."""
+
+    catalogue: Path = field(default_factory=lambda: _path("PLAYGROUND_MODELS", ROOT / "models.yaml"))
+    cache: Path = field(
+        default_factory=lambda: _path("PLAYGROUND_CACHE", Path(platformdirs.user_cache_dir("realign-playground")))
+    )
+    database: Path = field(
+        default_factory=lambda: _path(
+            "PLAYGROUND_DATABASE", Path(platformdirs.user_data_dir("realign-playground")) / "playground.db"
+        )
+    )
+    precision: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_PRECISION") or None)
+    device: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_DEVICE") or None)
+    kv_megabytes: int = field(default_factory=lambda: _number("PLAYGROUND_KV_MB", 768, 16))
+    max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))

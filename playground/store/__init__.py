@@ -1,0 +1,1 @@
+"""What is kept: runs, in SQLite. Knows nothing of models, methods or the page."""

@@ -1,0 +1,49 @@
+"""The database's shape, as steps that are only ever appended."""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+migrations = Migrations("playground")
+
+
+@migrations()
+def m001_runs_and_lanes(db: Database) -> None:
+    db["runs"].create(
+        {
+            "id": str,
+            "created": str,
+            "origin": str,
+            "prompt": str,
+            "system": str,
+            "seed": int,
+            "max_new_tokens": int,
+            "stop": str,
+            "status": str,
+            "software": str,
+        },
+        pk="id",
+        not_null={"created", "prompt", "status"},
+    )
+    db["runs"].create_index(["origin", "created"])
+    db["lanes"].create(
+        {
+            "run": str,
+            "position": int,
+            "method": str,
+            "options": str,
+            "models": str,
+            "text": str,
+            "token_ids": str,
+            "finish_reason": str,
+            "error": str,
+            "generated_tokens": int,
+            "forward_tokens": int,
+            "forward_passes": int,
+            "seconds": float,
+            "detail": str,
+        },
+        pk=("run", "position"),
+        foreign_keys=[("run", "runs", "id")],
+        not_null={"method", "options"},
+    )

@@ -1,0 +1,81 @@
+"""Runs in SQLite: each is written once, whole, when it ends."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+from sqlite_utils import Database
+
+from playground.errors import UserError, shown
+from playground.store.migrations import migrations
+
+_COST = ("generated_tokens", "forward_tokens", "forward_passes", "seconds")
+_JSON = ("options", "models", "token_ids", "detail")
+
+
+class RunStore:
+    """One connection, used under one lock. `path` may be ":memory:"."""
+
+    def __init__(self, path: Path | str):
+        try:
+            if path != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self._db = Database(sqlite3.connect(path, check_same_thread=False, timeout=10))
+            self._db.conn.execute("PRAGMA journal_mode=WAL")
+            self._db.conn.execute("PRAGMA foreign_keys=ON")
+            migrations.apply(self._db)
+        except (sqlite3.Error, OSError) as error:
+            raise UserError(
+                f"The database {path} cannot be opened ({error}); set PLAYGROUND_DATABASE to a file on a writable disk."
+            ) from None
+        self._lock = threading.Lock()
+
+    def save(self, run: dict[str, Any]) -> None:
+        """Write a finished run: its own fields and `lanes`, all or nothing."""
+        lanes = [
+            {
+                "run": run["id"],
+                "position": position,
+                **{k: v for k, v in lane.items() if k not in ("cost", *_JSON)},
+                **{k: json.dumps(lane[k], ensure_ascii=False) for k in _JSON},
+                **{k: lane["cost"][k] for k in _COST},
+            }
+            for position, lane in enumerate(run["lanes"])
+        ]
+        row = {k: v for k, v in run.items() if k != "lanes"} | {"stop": json.dumps(run["stop"])}
+        with self._lock, self._db.atomic():
+            self._db["runs"].insert(row)
+            self._db["lanes"].insert_all(lanes)
+
+    def load(self, run_id: str) -> dict[str, Any]:
+        """A run as it was saved. Raises UserError if there is none of that id."""
+        with self._lock:
+            rows = list(self._db.query("select * from runs where id = ?", [run_id]))
+            lanes = list(self._db.query("select * from lanes where run = ? order by position", [run_id]))
+        if not rows:
+            raise UserError(f"There is no run {shown(run_id)} here; it may have been made on another server.")
+        return {**rows[0], "stop": json.loads(rows[0]["stop"]), "lanes": [_lane(lane) for lane in lanes]}
+
+    def recent(self, origin: str | None = None, search: str = "", limit: int = 100) -> list[dict[str, Any]]:
+        """The newest runs, of one origin or of all, whose prompt holds `search`: id, created, prompt, status, methods."""
+        where = "instr(lower(prompt), lower(:search)) > 0" + (" and origin = :origin" if origin is not None else "")
+        query = f"""
+            select id, created, prompt, status,
+                   (select group_concat(method, ', ') from
+                       (select method from lanes where run = runs.id order by position)) as methods
+            from runs where {where} order by created desc, rowid desc limit :limit"""
+        with self._lock:
+            return list(self._db.query(query, {"search": search, "origin": origin, "limit": limit}))
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.conn.close()
+
+
+def _lane(row: dict[str, Any]) -> dict[str, Any]:
+    plain = {k: v for k, v in row.items() if k not in ("run", "position", *_COST, *_JSON)}
+    return {**plain, **{k: json.loads(row[k]) for k in _JSON}, "cost": {k: row[k] for k in _COST}}
