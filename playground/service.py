@@ -10,6 +10,7 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -223,15 +224,21 @@ class Playground:
                 self._ready.add(name)
 
     def _load(self, model: str, progress: Progress) -> Runner:
-        loaded = load_model(
-            model,
-            self.catalogue.models[model],
-            self.settings.cache,
-            pick_device(self.settings.device),
-            self.settings.precision,
-            progress,
-        )
-        return Runner(loaded, self.settings.kv_megabytes << 20)
+        def load() -> Runner:
+            loaded = load_model(
+                model,
+                self.catalogue.models[model],
+                self.settings.cache,
+                pick_device(self.settings.device),
+                self.settings.precision,
+                progress,
+            )
+            return Runner(loaded, self.settings.kv_megabytes << 20)
+
+        # In a thread that ends: OpenMP keeps a pool for each thread that ever ran a parallel loop, and with more
+        # threads than cores its pools stop spinning, which makes every decoding step about twice as slow.
+        with ThreadPoolExecutor(1) as one:
+            return one.submit(load).result()
 
     def model_of(self, variant: str) -> LoadedModel:
         """The loaded model of a variant that is ready."""
