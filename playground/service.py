@@ -78,6 +78,7 @@ class LaneRun:
         answer = self.lane.answer
         return {
             "method": self.method,
+            "status": self.status,
             "options": self.options.model_dump(),
             "models": self.models,
             "text": answer.text if answer else "",
@@ -85,7 +86,7 @@ class LaneRun:
             "finish_reason": answer.finish_reason if answer else None,
             "error": self.error,
             "cost": asdict(self.cost),
-            "detail": dict(self.lane.detail),
+            "detail": {"tokens": list(answer.records) if answer else [], **self.lane.detail},
         }
 
 
@@ -325,6 +326,10 @@ class Playground:
         """A run by its id, whether it is still going on or saved. Raises UserError."""
         running = self._running.get(run_id)
         return running.result() if running else self.store.load(run_id)
+
+    def recent(self, origin: str | None, search: str = "") -> list[dict[str, Any]]:
+        """The newest saved runs, of one origin or of all."""
+        return self.store.recent(origin, search)
 
     def stop(self, run_id: str) -> None:
         """Stop a run if it is still going on."""

@@ -40,4 +40,8 @@ class Settings:
     precision: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_PRECISION") or None)
     device: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_DEVICE") or None)
     kv_megabytes: int = field(default_factory=lambda: _number("PLAYGROUND_KV_MB", 768, 16))
+    public: bool = field(
+        default_factory=lambda: os.environ.get("PLAYGROUND_PUBLIC", "1" if os.environ.get("SPACE_ID") else "0") == "1"
+    )
+    """On a public server people see only the runs of their own browser in the History tab."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))

@@ -31,6 +31,7 @@ def m001_runs_and_lanes(db: Database) -> None:
             "run": str,
             "position": int,
             "method": str,
+            "status": str,
             "options": str,
             "models": str,
             "text": str,

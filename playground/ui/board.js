@@ -1,0 +1,181 @@
+// Draws a run from plain data. Everything people or models wrote goes through textContent.
+const board = () => element.querySelector('.board');
+const lanes = [];          // one record of DOM nodes per lane
+let shownRun = null;
+const FULL_HEAT = { 'KL(mixed‖reference)': 1.5, 'surprise −log p': 6 };
+const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
+const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped' };
+
+function make(tag, cls, text) {
+  const node = document.createElement(tag);
+  if (cls) node.className = cls;
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function newLane(index) {
+  const root = make('section', 'lane');
+  const head = make('header');
+  const lane = { root, title: make('h3'), options: make('span', 'options'), state: make('span', 'state'),
+    progress: make('progress'), notice: make('p', 'notice'), text: make('div', 'text'), legend: make('div', 'legend'),
+    price: make('dl', 'price'), look: make('div', 'look'), candidates: make('details', 'candidates'),
+    count: 0, figures: {}, pieces: [] };
+  lane.state.setAttribute('role', 'status');
+  head.append(lane.title, lane.options, lane.state);
+  lane.text.tabIndex = 0;
+  lane.text.setAttribute('role', 'group');
+  lane.ramp = make('span', 'ramp');
+  lane.low = make('span'); lane.high = make('span');
+  lane.legend.append(lane.low, lane.ramp, lane.high);
+  for (const [key, label] of [['generated', 'generated'], ['forward', 'put through'], ['seconds', 'seconds'], ['speed', 'tokens/s']]) {
+    const box = make('div'), value = make('dd', '', '–');
+    box.append(make('dt', '', label), value);
+    lane.figures[key] = value;
+    lane.price.append(box);
+  }
+  lane.look.setAttribute('aria-live', 'polite');
+  root.append(head, lane.progress, lane.notice, lane.text, lane.legend, lane.look, lane.price, lane.candidates);
+  lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(index, lane, +t.dataset.at); });
+  lane.text.addEventListener('keydown', e => step(e, index, lane));
+  return lane;
+}
+
+// Arrow keys walk along the tokens, Enter looks at one, Escape closes.
+function step(event, index, lane) {
+  const tokens = lane.text.querySelectorAll('.token');
+  const at = document.activeElement.classList.contains('token') ? +document.activeElement.dataset.at : -1;
+  const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  if (move && tokens.length) {
+    tokens[Math.max(0, Math.min(tokens.length - 1, at + move))].focus();
+    event.preventDefault();
+  } else if ((event.key === 'Enter' || event.key === ' ') && at >= 0) {
+    look(index, lane, at);
+    event.preventDefault();
+  } else if (event.key === 'Escape') close(lane);
+}
+
+function close(lane) {
+  lane.look.replaceChildren();
+  lane.text.querySelectorAll('[aria-pressed=true]').forEach(t => t.setAttribute('aria-pressed', 'false'));
+}
+
+async function look(index, lane, at) {
+  const token = lane.text.querySelectorAll('.token')[at];
+  const again = token.getAttribute('aria-pressed') === 'true';
+  close(lane);
+  if (again) return;
+  token.setAttribute('aria-pressed', 'true');
+  const record = await server.candidates([shownRun, index, at]);
+  if (!record) { lane.look.replaceChildren(make('p', 'notice', 'This run is no longer on the server.')); return; }
+  const columns = 'mixed' in (record.top[0] || {}) ? ['reference', 'aligned', 'mixed'] : ['p'];
+  const table = make('table');
+  const facts = [`Token ${at + 1}: “${record.text || '⟨end⟩'}”`];
+  if ('kl_to_reference' in record) facts.push(`KL to reference ${record.kl_to_reference.toFixed(3)}`,
+    `to aligned ${record.kl_to_aligned.toFixed(3)}`, `entropy ${record.entropy.toFixed(2)} nats`);
+  else facts.push(`log p ${record.log_prob.toFixed(2)}`);
+  table.append(make('caption', '', facts.join(' · ')));
+  const header = table.createTHead().insertRow();
+  header.append(make('th', '', 'candidate'), ...columns.map(c => make('th', '', c === 'p' ? 'probability' : c)));
+  const body = table.createTBody();
+  for (const candidate of record.top) {
+    const row = body.insertRow();
+    if (candidate.id === record.id) row.className = 'drawn';
+    row.insertCell().textContent = visible(candidate.text);
+    for (const column of columns) {
+      const cell = row.insertCell(), bar = make('span', 'bar');
+      cell.textContent = (100 * candidate[column]).toFixed(1) + ' %';
+      bar.style.width = (100 * candidate[column]).toFixed(1) + '%';
+      cell.append(bar);
+    }
+  }
+  lane.look.replaceChildren(table);
+}
+
+const visible = text => text.replace(/ /g, '·').replace(/\n/g, '⏎') || '⟨end⟩';
+
+function drawTokens(lane, data) {
+  const same = data.pieces.length >= lane.count && lane.pieces.every((p, i) => p === data.pieces[i]);
+  if (!same) { lane.text.replaceChildren(); lane.count = 0; lane.pieces = []; close(lane); }
+  const atEnd = lane.text.scrollHeight - lane.text.scrollTop - lane.text.clientHeight < 30;
+  const full = FULL_HEAT[data.scale];
+  const fresh = document.createDocumentFragment();
+  for (let i = lane.count; i < data.pieces.length; i++) {
+    const last = i === data.pieces.length - 1 && data.finish === 'end' && !data.pieces[i];
+    const token = make('span', last ? 'token end' : 'token', last ? '⟨end⟩' : data.pieces[i]);
+    token.dataset.at = i;
+    token.tabIndex = -1;
+    token.setAttribute('role', 'button');
+    token.setAttribute('aria-pressed', 'false');
+    token.style.setProperty('--heat', Math.min(1, data.heat[i] / full).toFixed(3));
+    fresh.append(token);
+  }
+  lane.text.append(fresh);
+  lane.count = data.pieces.length;
+  lane.pieces = data.pieces.slice();
+  if (atEnd) lane.text.scrollTop = lane.text.scrollHeight;
+}
+
+function drawCandidates(lane, data) {
+  lane.candidates.hidden = data.candidates.length === 0;
+  if (!data.candidates.length || lane.candidates.dataset.run === shownRun) return;
+  lane.candidates.dataset.run = shownRun;
+  const list = make('ol');
+  const ranked = data.candidates.map((c, i) => [c, i]).sort((a, b) => (b[0].score ?? 0) - (a[0].score ?? 0));
+  for (const [candidate, i] of ranked) {
+    const item = make('li', i === data.chosen ? 'chosen' : '');
+    const score = candidate.score === undefined ? 'not scored' : `score ${candidate.score.toFixed(3)}`;
+    item.append(make('b', '', `#${i + 1} · ${score}${i === data.chosen ? ' · chosen' : ''}`), candidate.text);
+    list.append(item);
+  }
+  lane.candidates.replaceChildren(make('summary', '', `All ${data.candidates.length} answers with their scores (${data.scorer})`), list);
+}
+
+function drawLane(lane, data) {
+  lane.title.textContent = data.title;
+  lane.options.textContent = data.options.join(' · ');
+  lane.root.title = data.models.map(([name, what]) => `${name}: ${what}`).join('\n');
+  lane.state.className = 'state ' + data.status;
+  lane.state.textContent = data.finish && data.status !== 'failed' ? ENDS[data.finish] || data.finish : STATES[data.status];
+  lane.progress.max = data.limit;
+  lane.progress.value = data.status === 'done' ? data.limit : data.length;
+  lane.progress.setAttribute('aria-label', `${data.length} of at most ${data.limit} tokens`);
+  const notices = [data.error, data.warning].filter(Boolean);
+  lane.notice.hidden = !notices.length;
+  lane.notice.textContent = notices.join(' ');
+  lane.text.setAttribute('aria-label', `Answer of ${data.title}; arrow keys walk along its tokens, Enter shows candidates`);
+  drawTokens(lane, data);
+  lane.low.textContent = `${data.scale}: 0`;
+  lane.high.textContent = `${FULL_HEAT[data.scale]} nats and more`;
+  const { generated_tokens, forward_tokens, seconds } = data.cost;
+  lane.figures.generated.textContent = generated_tokens.toLocaleString();
+  lane.figures.forward.textContent = forward_tokens.toLocaleString();
+  lane.figures.seconds.textContent = seconds.toFixed(1);
+  lane.figures.speed.textContent = seconds > 0.05 ? (generated_tokens / seconds).toFixed(1) : '–';
+  drawCandidates(lane, data);
+}
+
+function draw() {
+  const value = props.value;
+  const root = board();
+  if (!root) return;
+  if (!value || !value.lanes) {
+    lanes.length = 0; shownRun = null;
+    root.replaceChildren(make('p', 'empty', 'The lanes write here, side by side. Press Run.'));
+    return;
+  }
+  if (value.run !== shownRun || lanes.length !== value.lanes.length || !root.contains(lanes[0]?.root)) {
+    lanes.length = 0;
+    value.lanes.forEach((_, i) => lanes.push(newLane(i)));
+    root.replaceChildren(...lanes.map(lane => lane.root));
+    shownRun = value.run;
+    const url = new URL(window.location);
+    if (url.searchParams.get('run') !== value.run) {
+      url.searchParams.set('run', value.run);
+      window.history.replaceState(null, '', url);
+    }
+  }
+  value.lanes.forEach((data, i) => drawLane(lanes[i], data));
+}
+
+watch('value', draw);
+draw();

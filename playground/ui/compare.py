@@ -1,0 +1,250 @@
+"""The Compare tab: a prompt, lanes with their controls, Run and Stop, and the board."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from playground.decoders import DECODERS
+from playground.errors import UserError
+from playground.requests import MAX_LANES, LaneRequest, RunRequest
+from playground.service import Playground, Run
+from playground.ui.board import Board, snapshot
+from playground.ui.controls import chosen, control
+from playground.ui.errors import in_words
+from playground.ui.examples import EXAMPLES
+
+UPDATE_SECONDS = 0.08
+"""Time between two updates of the browser: about 12 a second."""
+FIRST_LANES = [
+    {"method": "greedy", "options": {}},
+    {"method": "dera", "options": {"lambda_": 1.0}},
+]
+Lanes = list[dict[str, Any]]
+
+
+class CompareTab:
+    """Builds the tab inside the current Blocks and keeps its components for others to fill."""
+
+    def __init__(self, playground: Playground, origin_of):
+        """origin_of: gr.Request → whose run it is."""
+        self.playground, self.origin_of = playground, origin_of
+        self._runs: dict[str, Run] = {}
+        with gr.Row():
+            with gr.Column(scale=3, min_width=300):
+                self.prompt = gr.Textbox(
+                    label="Prompt",
+                    placeholder="Ask something, or pick an example",
+                    lines=3,
+                    max_lines=12,
+                    elem_id="prompt",
+                    autofocus=True,
+                    interactive=True,  # only rendered lanes read it, so Gradio would take it for an output
+                )
+            with gr.Column(scale=2, min_width=280), gr.Accordion("System prompt, seed and length", open=False):
+                self.system = gr.Textbox(label="System prompt", lines=2, elem_id="system", interactive=True)
+                with gr.Row():
+                    self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=100, interactive=True)
+                    self.length = gr.Slider(
+                        1, 512, 96, step=1, label="Most new tokens", min_width=160, elem_id="length", interactive=True
+                    )
+        with gr.Accordion("Examples", open=True):
+            gr.Examples(
+                [[text] for _, text in EXAMPLES],
+                inputs=[self.prompt],
+                example_labels=[f"{kind}: {text}" for kind, text in EXAMPLES],
+                examples_per_page=len(EXAMPLES),
+                label="",
+                elem_id="examples",
+            )
+        self.lanes = gr.State(FIRST_LANES)
+        self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
+        self.stop_button = gr.Button("Stop", variant="stop", render=False, elem_id="stop", min_width=90)
+        self.add_button = gr.Button("Add a lane", render=False, elem_id="add-lane", min_width=110)
+
+        def candidates(place: list) -> dict[str, Any] | None:
+            return self._candidates(*place)
+
+        self.board = Board(candidates, render=False, elem_id="board")
+        self._render_lanes()
+        with gr.Row(elem_id="actions"):
+            self.run_button.render()
+            self.stop_button.render()
+            self.add_button.render()
+        self.board.render()
+        self.stop_button.click(self._stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
+
+    def _render_lanes(self) -> None:
+        """The lanes' controls; drawn anew whenever a lane is added, removed, duplicated or changes its method."""
+
+        @gr.render(inputs=[self.lanes])
+        def draw(lanes: Lanes) -> None:
+            controls: list[list[gr.components.Component]] = []
+            schemas = [self.playground.options_schema(lane["method"]) for lane in lanes]
+            edits = []
+            with gr.Row(equal_height=False, elem_id="lanes"):
+                for number, (lane, schema) in enumerate(zip(lanes, schemas, strict=True)):
+                    with gr.Column(min_width=260, variant="panel", elem_classes="lane-controls"):
+                        mine, edit = self._lane_controls(number, lane, schema, alone=len(lanes) == 1)
+                    controls.append(mine)
+                    edits.append(edit)
+            flat = [component for mine in controls for component in mine]
+            sizes = [len(mine) for mine in controls]
+
+            def read(values: list[Any]) -> Lanes:
+                """The lanes as they stand in their controls."""
+                rest, now = list(values), []
+                for lane, schema, size in zip(lanes, schemas, sizes, strict=True):
+                    now.append({"method": lane["method"], "options": chosen(schema, rest[:size])})
+                    rest = rest[size:]
+                return now
+
+            quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+            for number, (method, duplicate, remove) in enumerate(edits):
+
+                def change(name: str, *values: Any, at: int = number) -> Lanes:
+                    now = read(values)
+                    kept = DECODERS[name].options.model_fields
+                    options = {k: v for k, v in now[at]["options"].items() if k in kept}
+                    return [*now[:at], {"method": name, "options": options}, *now[at + 1 :]]
+
+                def double(*values: Any, at: int = number) -> Lanes:
+                    now = read(values)
+                    return [*now[: at + 1], now[at], *now[at + 1 :]][:MAX_LANES]
+
+                def drop(*values: Any, at: int = number) -> Lanes:
+                    now = read(values)
+                    return [*now[:at], *now[at + 1 :]]
+
+                method.input(change, [method, *flat], self.lanes, **quiet)
+                duplicate.click(double, flat, self.lanes, **quiet)
+                remove.click(drop, flat, self.lanes, **quiet)
+
+            def add(*values: Any) -> Lanes:
+                return [*read(values), {"method": "sample", "options": {}}][:MAX_LANES]
+
+            self.add_button.click(add, flat, self.lanes, **quiet)
+
+            @in_words
+            def run(
+                request: gr.Request, prompt: str, system: str, seed: float, length: float, *values: Any
+            ) -> Iterator[dict[str, Any]]:
+                wanted = RunRequest.checked(
+                    prompt=prompt or "",
+                    system=system or "",
+                    seed=0 if seed is None else int(seed),
+                    max_new_tokens=int(length),
+                    lanes=read(values),
+                )
+                yield from self._run(wanted, request)
+
+            gr.on(
+                [self.run_button.click, self.prompt.submit],
+                run,
+                [self.prompt, self.system, self.seed, self.length, *flat],
+                self.board,
+                api_visibility="private",
+                show_progress="hidden",
+                concurrency_limit=16,
+                concurrency_id="runs",
+            )
+
+    def _lane_controls(self, number: int, lane: dict[str, Any], schema: dict[str, Any], alone: bool):
+        """One lane's head and controls. Returns (its option components, (method, duplicate, remove))."""
+        known = DECODERS[lane["method"]]
+        method = gr.Dropdown(
+            [(d.title, d.name) for d in DECODERS.values()],
+            value=lane["method"],
+            label=f"Lane {number + 1}",
+            info=known.summary,
+            filterable=False,
+        )
+        components: list[gr.components.Component] = []
+        fields = list(schema["properties"].items())
+
+        def make(name: str, field: dict[str, Any]) -> gr.components.Component:
+            return control(name, field, lane["options"].get(name, field["default"]))
+
+        own = set(known.options.__annotations__)
+        made: dict[str, gr.components.Component] = {}
+        for name, field in fields:
+            if name in own:
+                made[name] = make(name, field)
+        if set(dict(fields)) - own:
+            with gr.Accordion("More options", open=False):
+                for name, field in fields:
+                    if name not in own:
+                        made[name] = make(name, field)
+        components = [made[name] for name, _ in fields]
+        with gr.Row():
+            duplicate = gr.Button("Duplicate", size="sm", min_width=80)
+            remove = gr.Button("Remove", size="sm", min_width=80, interactive=not alone)
+        return components, (method, duplicate, remove)
+
+    def _run(self, wanted: RunRequest, request: gr.Request) -> Iterator[dict[str, Any]]:
+        """Start a run and yield the board until it has ended; a page that goes away ends it."""
+        self._stop(request)
+        run = self.playground.start(wanted, self.origin_of(request), progress=gr.Progress())
+        self._runs[request.session_hash] = run
+        try:
+            for _ in run.watch(UPDATE_SECONDS):
+                yield snapshot(run.result())
+        finally:
+            run.stop()
+            if self._runs.get(request.session_hash) is run:
+                del self._runs[request.session_hash]
+
+    def _stop(self, request: gr.Request) -> None:
+        """Stop what this page runs."""
+        if run := self._runs.get(request.session_hash):
+            run.stop()
+
+    def _candidates(self, run_id: Any, lane: Any, at: Any) -> dict[str, Any] | None:
+        """The record of one token of a lane's answer, or None if there is none."""
+        try:
+            tokens = self.playground.open_run(str(run_id))["lanes"][int(lane)]["detail"]["tokens"]
+            return tokens[int(at)]
+        except (UserError, LookupError, ValueError, TypeError):
+            return None
+
+    def open(self, run_id: str) -> tuple:
+        """Updates that show a saved run: (prompt, system, seed, length, lanes, board). Raises UserError."""
+        run = self.playground.open_run(run_id)
+        lanes = [{"method": lane["method"], "options": lane["options"]} for lane in run["lanes"]]
+        return run["prompt"], run["system"], run["seed"], run["max_new_tokens"], lanes, snapshot(run)
+
+    @property
+    def shown(self) -> list[gr.components.Component]:
+        """The components that `open` fills, in its order."""
+        return [self.prompt, self.system, self.seed, self.length, self.lanes, self.board]
+
+    def leave(self, request: gr.Request) -> None:
+        """The page was closed."""
+        self._stop(request)
+
+
+def compare_endpoint(playground: Playground):
+    """The function behind the API endpoint /compare."""
+
+    def compare(
+        prompt: str, lanes: list[Any], seed: int = 0, max_new_tokens: int = 128, system: str = ""
+    ) -> dict[str, Any]:
+        """Run one to six decoding methods on a prompt and return their answers with their costs.
+
+        lanes: each "method:option=value,option=value" or {"method": ..., "options": {...}}.
+        """
+        if isinstance(lanes, str):
+            lanes = json.loads(lanes) if lanes.startswith("[") else [lanes]
+        wanted = RunRequest.checked(
+            prompt=prompt,
+            system=system,
+            seed=seed,
+            max_new_tokens=max_new_tokens,
+            lanes=[LaneRequest.parse(lane) if isinstance(lane, str) else lane for lane in lanes],
+        )
+        return playground.compare(wanted)
+
+    return in_words(compare)

@@ -1,0 +1,34 @@
+"""Controls made from a method's typed options: one Gradio component per field, chosen by its JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+_SLIDERS_UP_TO = 256
+
+
+def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Component:
+    """The component that edits one option. `schema` is the field's JSON Schema; `value` what it starts with."""
+    common = {"label": schema.get("title", name), "info": schema.get("description"), "value": value}
+    if "enum" in schema:
+        return gr.Dropdown(choices=schema["enum"], **common)
+    kind = schema.get("type")
+    if kind == "boolean":
+        return gr.Checkbox(**common)
+    if kind not in ("integer", "number"):
+        return gr.Textbox(**common)
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
+    whole = kind == "integer"
+    if low is None or high is None or high - low > _SLIDERS_UP_TO:
+        return gr.Number(precision=0 if whole else None, minimum=low, maximum=high, **common)
+    step = 1 if whole else 0.05
+    return gr.Slider(low + step if "exclusiveMinimum" in schema else low, high, step=step, **common)
+
+
+def chosen(schema: dict[str, Any], values: list[Any]) -> dict[str, Any]:
+    """The options of a lane from the values of its controls, in the order of the schema; empty ones fall to defaults."""
+    pairs = zip(schema["properties"], values, strict=True)
+    return {name: value for name, value in pairs if value is not None and value != ""}
