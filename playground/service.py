@@ -202,11 +202,15 @@ class Playground:
         ]
 
     def options_schema(self, method: str) -> dict[str, Any]:
-        """The JSON Schema of a method's options."""
-        schema = decoder(method).options.model_json_schema()
+        """The JSON Schema of a method's options, the method's own before those it shares with others."""
+        kind = decoder(method).options
+        schema = kind.model_json_schema()
+        own = [name for name in schema["properties"] if name in kind.__annotations__]
+        schema["properties"] = {n: schema["properties"][n] for n in dict.fromkeys([*own, *schema["properties"]])}
         for name in OPTIONS_THAT_NAME_VARIANTS:
             if name in schema["properties"]:
                 schema["properties"][name]["enum"] = list(self.catalogue.variants)
+                schema["properties"][name]["labels"] = {n: v.title for n, v in self.catalogue.variants.items()}
         return schema
 
     def ensure(self, *variants: str, progress: Progress | None = None) -> None:

@@ -64,6 +64,8 @@ class Decoder:
     summary: str
     options: type[Options]
     run: Callable[[Lane, Any], Asking]
+    in_front: tuple[str, ...]
+    """The options that the page shows first; the others are a click away."""
     source: str = ""
     variants: Callable[[Any], tuple[str, ...]] = lambda options: (options.variant,)
     """The variants that a run with these options asks for."""

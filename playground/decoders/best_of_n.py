@@ -8,12 +8,17 @@ from playground.decoders.base import Decoder, Lane
 from playground.decoders.sample import SampleOptions
 from playground.engine.engine import Asking
 from playground.engine.requests import Extend
-from playground.scorers import ScorerName, scorer
+from playground.scorers import SCORERS, ScorerName
 
 
 class BestOfNOptions(SampleOptions):
     n: int = Field(4, ge=1, le=32, title="Samples (N)", description="How many answers are drawn")
-    scorer: ScorerName = Field("mean_log_prob", title="Scorer", description="What decides which answer is the best")
+    scorer: ScorerName = Field(
+        "mean_log_prob",
+        title="Scorer",
+        description="What decides which answer is the best",
+        json_schema_extra={"labels": {name: s.title for name, s in SCORERS.items()}},
+    )
 
 
 def run(lane: Lane, options: BestOfNOptions) -> Asking:
@@ -42,7 +47,7 @@ def run(lane: Lane, options: BestOfNOptions) -> Asking:
             {"text": d.text, "token_ids": d.token_ids, "finish_reason": d.finish_reason or "stopped"} for d in drafts
         ]
         lane.detail["scorer"] = options.scorer
-    scores = yield from scorer(options.scorer).run(lane, options.variant, drafts)
+    scores = yield from SCORERS[options.scorer].run(lane, options.variant, drafts)
     best = max(range(options.n), key=lambda i: scores[i])
     lane.answer = drafts[best]
     lane.detail["chosen"] = best
@@ -56,4 +61,5 @@ DECODER = Decoder(
     summary="Draws N answers at once and keeps the one that a scorer likes best; all N are shown with their scores.",
     options=BestOfNOptions,
     run=run,
+    in_front=("n", "scorer"),
 )

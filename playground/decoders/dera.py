@@ -76,6 +76,7 @@ DECODER = Decoder(
     summary="Mixes a reference and an aligned model at every token; λ sets how much of the alignment is used.",
     options=DeraOptions,
     run=run,
+    in_front=("lambda_",),
     source="Liu et al., ICML 2024, arXiv 2402.02992",
     variants=lambda options: (options.reference, options.aligned),
 )

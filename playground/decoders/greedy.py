@@ -25,4 +25,5 @@ DECODER = Decoder(
     summary="Takes the most probable token every time. The same prompt always gives the same answer.",
     options=GreedyOptions,
     run=run,
+    in_front=("variant",),
 )

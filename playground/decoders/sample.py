@@ -32,4 +32,5 @@ DECODER = Decoder(
     summary="Draws each token at random from the model's distribution, after temperature and truncation.",
     options=SampleOptions,
     run=run,
+    in_front=("temperature", "top_p"),
 )

@@ -209,9 +209,9 @@ class Engine:
         for sequence in list(task.sequences):
             sequence.release()
         self._active.remove(task)
+        task._ended.set()
         if task.on_end:
             task.on_end(task)
-        task._ended.set()
 
     def _run_batch(self) -> None:
         waiting = [(task, job) for task in self._active for job in task._jobs if not job.done]

@@ -10,8 +10,5 @@ from playground.scorers.base import Scorer
 
 SCORERS: dict[str, Scorer] = {module.SCORER.name: module.SCORER for module in (mean_log_prob, vader)}
 ScorerName = Literal[tuple(SCORERS)]
+"""The type of an option that names a scorer."""
 
-
-def scorer(name: str) -> Scorer:
-    """The scorer of that name, which has been checked against `ScorerName`."""
-    return SCORERS[name]

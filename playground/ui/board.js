@@ -27,7 +27,7 @@ function newLane(index) {
   lane.ramp = make('span', 'ramp');
   lane.low = make('span'); lane.high = make('span');
   lane.legend.append(lane.low, lane.ramp, lane.high);
-  for (const [key, label] of [['generated', 'generated'], ['forward', 'put through'], ['seconds', 'seconds'], ['speed', 'tokens/s']]) {
+  for (const [key, label] of [['generated', 'generated'], ['forward', 'forward'], ['seconds', 'seconds'], ['speed', 'tokens/s']]) {
     const box = make('div'), value = make('dd', '', '–');
     box.append(make('dt', '', label), value);
     lane.figures[key] = value;

@@ -16,7 +16,23 @@ _HERE = Path(__file__).parent
 _SHORT = 60
 
 
-class Board(gr.HTML):
+class DataView(gr.HTML):
+    """A component whose value is plain data, drawn by a script of ours. The value never becomes HTML."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(apply_default_css=False, **kwargs)
+
+    def get_block_name(self) -> str:
+        return "html"
+
+    def postprocess(self, value: Any) -> Any:
+        return value
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object"}
+
+
+class Board(DataView):
     """Shows a run. value: a dict made by `snapshot`, or None for an empty board."""
 
     def __init__(self, candidates, **kwargs: Any):
@@ -26,18 +42,8 @@ class Board(gr.HTML):
             css_template=(_HERE / "board.css").read_text(encoding="utf-8"),
             js_on_load=(_HERE / "board.js").read_text(encoding="utf-8"),
             server_functions=[candidates],
-            apply_default_css=False,
             **kwargs,
         )
-
-    def get_block_name(self) -> str:
-        return "html"
-
-    def postprocess(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return value
-
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "object"}
 
 
 def snapshot(run: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ _SHORT = 60
 
 from gradio.events import Dependency
 
-class Board(gr.HTML):
+class Board(DataView):
     """Shows a run. value: a dict made by `snapshot`, or None for an empty board."""
 
     def __init__(self, candidates, **kwargs: Any):
@@ -27,18 +27,8 @@ class Board(gr.HTML):
             css_template=(_HERE / "board.css").read_text(encoding="utf-8"),
             js_on_load=(_HERE / "board.js").read_text(encoding="utf-8"),
             server_functions=[candidates],
-            apply_default_css=False,
             **kwargs,
         )
-
-    def get_block_name(self) -> str:
-        return "html"
-
-    def postprocess(self, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        return value
-
-    def api_info(self) -> dict[str, Any]:
-        return {"type": "object"}
     from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
     from gradio.blocks import Block
     if TYPE_CHECKING:
@@ -97,3 +87,24 @@ def _changed(lane: dict[str, Any], known) -> list[str]:
         if name == "lambda_" or field is None or value != field.default:
             shown.append(f"{(field.title if field else None) or name} {value}"[:_SHORT])
     return shown
+class DataView(gr.HTML):
+    """A component whose value is plain data, drawn by a script of ours. The value never becomes HTML."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(apply_default_css=False, **kwargs)
+
+    def get_block_name(self) -> str:
+        return "html"
+
+    def postprocess(self, value: Any) -> Any:
+        return value
+
+    def api_info(self) -> dict[str, Any]:
+        return {"type": "object"}
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+    

@@ -51,15 +51,13 @@ class CompareTab:
                     self.length = gr.Slider(
                         1, 512, 96, step=1, label="Most new tokens", min_width=160, elem_id="length", interactive=True
                     )
-        with gr.Accordion("Examples", open=True):
-            gr.Examples(
-                [[text] for _, text in EXAMPLES],
-                inputs=[self.prompt],
-                example_labels=[f"{kind}: {text}" for kind, text in EXAMPLES],
-                examples_per_page=len(EXAMPLES),
-                label="",
-                elem_id="examples",
-            )
+        gr.Examples(
+            [[text] for _, text in EXAMPLES],
+            inputs=[self.prompt],
+            example_labels=[f"{kind}: {text}" for kind, text in EXAMPLES],
+            examples_per_page=len(EXAMPLES),
+            elem_id="examples",
+        )
         self.lanes = gr.State(FIRST_LANES)
         self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
         self.stop_button = gr.Button("Stop", variant="stop", render=False, elem_id="stop", min_width=90)
@@ -102,7 +100,8 @@ class CompareTab:
                     rest = rest[size:]
                 return now
 
-            quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+            # Queued: only then does Gradio tell the page that the state has changed.
+            quiet = {"api_visibility": "private", "show_progress": "hidden"}
             for number, (method, duplicate, remove) in enumerate(edits):
 
                 def change(name: str, *values: Any, at: int = number) -> Lanes:
@@ -161,23 +160,17 @@ class CompareTab:
             label=f"Lane {number + 1}",
             info=known.summary,
             filterable=False,
+            interactive=True,
         )
-        components: list[gr.components.Component] = []
-        fields = list(schema["properties"].items())
+        fields = schema["properties"].items()
+        in_front = [name for name, _ in fields if name in known.in_front]
 
         def make(name: str, field: dict[str, Any]) -> gr.components.Component:
             return control(name, field, lane["options"].get(name, field["default"]))
 
-        own = set(known.options.__annotations__)
-        made: dict[str, gr.components.Component] = {}
-        for name, field in fields:
-            if name in own:
-                made[name] = make(name, field)
-        if set(dict(fields)) - own:
-            with gr.Accordion("More options", open=False):
-                for name, field in fields:
-                    if name not in own:
-                        made[name] = make(name, field)
+        made = {name: make(name, field) for name, field in fields if name in in_front}
+        with gr.Accordion("More options", open=False):
+            made |= {name: make(name, field) for name, field in fields if name not in in_front}
         components = [made[name] for name, _ in fields]
         with gr.Row():
             duplicate = gr.Button("Duplicate", size="sm", min_width=80)

@@ -11,9 +11,15 @@ _SLIDERS_UP_TO = 256
 
 def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Component:
     """The component that edits one option. `schema` is the field's JSON Schema; `value` what it starts with."""
-    common = {"label": schema.get("title", name), "info": schema.get("description"), "value": value}
+    common = {
+        "label": schema.get("title", name),
+        "info": schema.get("description"),
+        "value": value,
+        "interactive": True,
+    }
     if "enum" in schema:
-        return gr.Dropdown(choices=schema["enum"], **common)
+        labels = schema.get("labels", {})
+        return gr.Dropdown(choices=[(labels.get(choice, choice), choice) for choice in schema["enum"]], **common)
     kind = schema.get("type")
     if kind == "boolean":
         return gr.Checkbox(**common)

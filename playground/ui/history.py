@@ -1,45 +1,35 @@
-"""The History tab: the runs there are, newest first; choosing one opens it."""
+"""The History tab: the runs there are, newest first, as links to their addresses."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from playground.service import Playground
+from playground.ui.board import DataView
 
-_HEADERS = ["When", "Prompt", "Methods", "State", "Run"]
+_HERE = Path(__file__).parent
 
 
 class HistoryTab:
-    """Builds the tab; `table` is what its page must refill when it is shown."""
+    """Builds the tab; the page refills `list` with `rows` when the tab is shown."""
 
     def __init__(self, playground: Playground, origin_of):
         self.playground, self.origin_of = playground, origin_of
-        with gr.Row():
-            self.search = gr.Textbox(
-                show_label=False, placeholder="Search in prompts", elem_id="history-search", container=False
-            )
-        self.table = gr.Dataframe(
-            headers=_HEADERS,
-            datatype=["str"] * len(_HEADERS),
-            interactive=False,
-            wrap=True,
-            elem_id="history",
-            show_label=False,
-            column_widths=["9rem", "auto", "10rem", "6rem", "7rem"],
+        self.search = gr.Textbox(
+            label="Search in prompts", elem_id="history-search", interactive=True, placeholder="any part of a prompt"
         )
-        gr.Markdown("Choose a row to open its run. Every run also has its own address, `?run=…`, to come back to or share.")
-        self.search.change(self.rows, self.search, self.table, api_visibility="private", show_progress="hidden")
+        self.list = DataView(
+            html_template='<ol class="history"></ol>',
+            css_template=(_HERE / "history.css").read_text(encoding="utf-8"),
+            js_on_load=(_HERE / "history.js").read_text(encoding="utf-8"),
+            elem_id="history",
+        )
+        self.search.change(self.rows, self.search, self.list, api_visibility="private", show_progress="hidden")
 
-    def rows(self, search: str, request: gr.Request) -> list[list[str]]:
-        """The newest runs as rows of the table."""
+    def rows(self, search: str, request: gr.Request) -> list[dict[str, Any]]:
+        """The newest runs; on a public server only those of this browser."""
         origin = self.origin_of(request) if self.playground.settings.public else None
-        return [
-            [_when(run["created"]), run["prompt"][:200], run["methods"], run["status"], run["id"]]
-            for run in self.playground.recent(origin, search or "")
-        ]
-
-
-def _when(created: str) -> str:
-    return datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
+        return self.playground.recent(origin, search or "")

@@ -16,16 +16,31 @@ TITLE = "Realign Playground"
 _SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
 THEME = gr.themes.Soft(
     primary_hue="blue", font=_SYSTEM_FONTS, font_mono=["ui-monospace", "Consolas", "monospace"], radius_size="md"
+).set(
+    block_title_background_fill="none",
+    block_title_background_fill_dark="none",
+    block_title_text_color="*body_text_color",
+    block_title_text_color_dark="*body_text_color",
+    block_title_padding="0",
+    block_info_text_color="*neutral_500",
+    body_text_color_subdued="*neutral_500",
 )
 CSS = """
-.gradio-container { max-width: 1500px !important; margin: 0 auto; }
-#head { align-items: center; }
+main { max-width: 1500px; margin: 0 auto; }
+#head { align-items: center; flex-wrap: nowrap; }
 #head h1 { margin: 0; font-size: 1.5rem; }
 #head p { margin: .1rem 0 0; color: var(--body-text-color-subdued); }
-#theme { max-width: 7.5rem; margin-left: auto; }
-#examples button { white-space: normal; text-align: left; }
-#actions { position: sticky; bottom: 0; z-index: 5; background: var(--body-background-fill); padding: .4rem 0; }
-.lane-controls { gap: .6rem; }
+#theme { max-width: 7.5rem; margin-left: auto; flex: none; }
+#actions { position: sticky; bottom: 0; z-index: 5; background: var(--body-background-fill); padding: .5rem 0; flex-wrap: nowrap; }
+#board, #board > * { padding: 0; border: 0; overflow: visible; }
+#lanes { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: .75rem; align-items: start; }
+.lane-controls { gap: .6rem; min-width: 0 !important; }
+@media (max-width: 640px) {
+  #head p { display: none; }
+  #examples > .gallery { flex-wrap: nowrap; overflow-x: auto; max-width: calc(100vw - 3rem); padding-bottom: .4rem; }
+  #examples > .gallery > button { flex: none; }
+  #actions button { min-width: 0 !important; padding-inline: .5rem; }
+}
 """
 _SWITCH_THEME = "() => { document.body.classList.toggle('dark'); }"
 _KEYS = """
@@ -45,7 +60,7 @@ stands under it. Click any token to see what else could have stood there.
   λ = 0 is the reference, λ = 1 the aligned model, more exaggerates, less un-aligns. Darker tokens are those where the
   mixture moved furthest from the reference.
 
-**Price:** *generated* counts tokens drawn (discarded answers too), *put through* the tokens that went through a model,
+**Price:** *generated* counts tokens drawn (discarded answers too), *forward* the tokens that went through a model,
 prompts included, as if the lane ran alone.
 
 **Keys:** Ctrl + Enter runs, Escape stops, arrow keys walk along an answer's tokens, Enter shows a token's candidates.
@@ -59,16 +74,16 @@ def build(playground: Playground) -> gr.Blocks:
         """Whose runs these are: a hash of the browser's own random id, never an address."""
         return hashlib.sha256((request.session_hash or "").encode()).hexdigest()[:16]
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="head"):
             gr.Markdown(f"# {TITLE}\nSee what inference-time alignment does: methods side by side on one prompt.")
             theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
-        with gr.Tabs(selected="compare") as tabs:
-            with gr.Tab("Compare", id="compare"):
+        with gr.Tabs():
+            with gr.Tab("Compare"):
                 compare = CompareTab(playground, origin_of)
-            with gr.Tab("History", id="history") as history_tab:
+            with gr.Tab("History") as history_tab:
                 history = HistoryTab(playground, origin_of)
-            with gr.Tab("About", id="about"):
+            with gr.Tab("About"):
                 gr.Markdown(_ABOUT)
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
@@ -78,15 +93,10 @@ def build(playground: Playground) -> gr.Blocks:
             run_id = request.query_params.get("run")
             return compare.open(run_id) if run_id else [gr.skip()] * len(compare.shown)
 
-        @in_words
-        def open_from_history(event: gr.SelectData):
-            return gr.Tabs(selected="compare"), *compare.open(event.row_value[-1])
-
         theme.click(None, js=_SWITCH_THEME, **quiet)
         page.load(open_from_address, None, compare.shown, **quiet)
         page.unload(compare.leave)
-        history_tab.select(history.rows, history.search, history.table, **quiet)
-        history.table.select(open_from_history, None, [tabs, *compare.shown], **quiet)
+        history_tab.select(history.rows, history.search, history.list, **quiet)
         gr.api(compare_endpoint(playground), api_name="compare", concurrency_limit=8)
         gr.api(playground.methods, api_name="methods")
     return page
