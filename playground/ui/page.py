@@ -26,13 +26,13 @@ THEME = gr.themes.Soft(
     body_text_color_subdued="*neutral_500",
 )
 CSS = """
-main { max-width: 1500px; margin: 0 auto; }
+main { width: 100%; max-width: 1500px; margin: 0 auto; }
 #head { align-items: center; flex-wrap: nowrap; }
 #head h1 { margin: 0; font-size: 1.5rem; }
 #head p { margin: .1rem 0 0; color: var(--body-text-color-subdued); }
 #theme { max-width: 7.5rem; margin-left: auto; flex: none; }
 #actions { position: sticky; bottom: 0; z-index: 5; background: var(--body-background-fill); padding: .5rem 0; flex-wrap: nowrap; }
-#board, #board > * { padding: 0; border: 0; overflow: visible; }
+#board, #board > *, #history, #history > * { padding: 0; border: 0; overflow: visible; }
 #lanes { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: .75rem; align-items: start; }
 .lane-controls { gap: .6rem; min-width: 0 !important; }
 @media (max-width: 640px) {
