@@ -42,7 +42,7 @@ def top_p(log_probs: torch.Tensor, p: float) -> torch.Tensor:
     """Nucleus: keep the smallest set of most probable tokens whose probability reaches p (arXiv 1904.09751)."""
     if p >= 1:
         return log_probs
-    probs = log_probs.softmax(-1)
+    probs = log_probs.double().softmax(-1)
     ranked = probs.topk(min(_HEAD, probs.shape[-1])).values
     if bool((ranked.sum(-1) < p).any()):
         ranked = probs.sort(descending=True).values

@@ -1,0 +1,93 @@
+"""Ranked responses from JSON Lines: {"query", "responses", "scores"} or {"prompt", "chosen", "rejected"}."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from playground.errors import UserError, shown
+
+
+@dataclass(frozen=True)
+class RankedRow:
+    """One query with its responses, best and worse told by `scores` (higher is better; equal ones make no pair)."""
+
+    query: str
+    responses: tuple[str, ...]
+    scores: tuple[float, ...]
+
+    @property
+    def pairs(self) -> int:
+        """Ordered pairs of responses with different scores."""
+        return sum(a < b for a in self.scores for b in self.scores)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a file held: good rows, and a sentence for each bad one."""
+
+    rows: list[RankedRow]
+    problems: list[str]
+
+
+def read_rows(path: Path) -> Rows:
+    """Read a file of ranked responses. Bad rows are told with their line numbers; none is dropped silently.
+
+    Raises UserError if the file cannot be read or holds nothing to train on.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The data {str(path)!r} cannot be read ({error}); name a JSON Lines file in UTF-8.") from None
+    rows, problems = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(_row(json.loads(line)))
+        except json.JSONDecodeError as error:
+            problems.append(f"line {number}: not JSON ({error.msg})")
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
+    if not rows:
+        first = f" First problem: {problems[0]}." if problems else ""
+        raise UserError(f"The data {str(path)!r} holds no usable row.{first}")
+    if not any(row.pairs for row in rows) and all(len(row.responses) > 1 for row in rows):
+        raise UserError(f"In {str(path)!r} all scores of every row are equal, so there is nothing to rank; score them.")
+    return Rows(rows, problems)
+
+
+def _row(content: Any) -> RankedRow:
+    if not isinstance(content, dict):
+        raise ValueError(f"a row must be an object, not {shown(content)}")
+    if {"prompt", "chosen", "rejected"} <= content.keys():
+        content = {
+            "query": content["prompt"],
+            "responses": [content["chosen"], content["rejected"]],
+            "scores": [1, 0],
+        }
+    missing = {"query", "responses", "scores"} - content.keys()
+    if missing:
+        raise ValueError(
+            f"lacks {', '.join(sorted(missing))}; a row has query, responses and scores, or prompt, chosen and rejected"
+        )
+    query, responses, scores = content["query"], content["responses"], content["scores"]
+    if not isinstance(query, str) or not query.strip():
+        raise ValueError(f"the query is {shown(query)}; it must be a text")
+    if not isinstance(responses, list) or not responses or not all(isinstance(r, str) and r.strip() for r in responses):
+        raise ValueError("responses must be a list of texts that are not empty")
+    if not isinstance(scores, list) or len(scores) != len(responses):
+        raise ValueError(f"there are {len(responses)} responses; scores must be a list of as many numbers")
+    if not all(isinstance(s, int | float) and not isinstance(s, bool) and math.isfinite(s) for s in scores):
+        raise ValueError(f"the scores {shown(scores)} must be finite numbers")
+    return RankedRow(query, tuple(responses), tuple(map(float, scores)))
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as JSON Lines."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")

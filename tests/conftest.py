@@ -1,0 +1,69 @@
+"""Fixtures: a service on a tiny random model, one on the embedded model, and a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from playground.requests import LaneRequest, RunRequest
+from playground.service import Playground
+from playground.settings import Settings
+from tests.tiny import make_catalogue
+
+# No test depends on timing: no deadlines; and the same examples every time.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, max_examples=40, suppress_health_check=list(HealthCheck)
+)
+settings.load_profile("suite")
+
+
+@pytest.fixture(scope="session")
+def tiny_catalogue(tmp_path_factory):
+    return make_catalogue(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_catalogue):
+    """A service on the tiny model, in memory. Shared: tests leave no runs behind."""
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision=None, kv_megabytes=64))
+    playground.ensure("reference", "aligned", "adapted")
+    yield playground
+    playground.close()
+
+
+@pytest.fixture(scope="session")
+def embedded():
+    """A service on the embedded model, fetched once to the cache folder."""
+    playground = Playground(Settings(database=":memory:"))
+    playground.ensure("reference", "aligned")
+    yield playground
+    playground.close()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A Chromium to drive: installed on the machine, or Playwright's own (see the Makefile)."""
+    from playwright.sync_api import sync_playwright
+
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=installed, args=quiet)
+        yield browser
+        browser.close()
+
+
+def request(*lanes: str, prompt: str = "the quick brown fox", **fields) -> RunRequest:
+    """A checked request from lanes in command-line form."""
+    return RunRequest.checked(prompt=prompt, lanes=[LaneRequest.parse(lane) for lane in lanes], **fields)
+
+
+@pytest.fixture(name="request_of")
+def _request_of():
+    return request

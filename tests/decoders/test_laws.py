@@ -1,0 +1,162 @@
+"""Laws of the methods, for every registered decoder: on a scripted model, and on the tiny and the embedded one."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from playground.decoders import DECODERS
+from tests.fakes import END, VOCABULARY, random_script, run, spell
+
+BRANCHING = {"best_of_n": {"n": 3}}
+seeds = st.integers(0, 10_000)
+
+
+def options(name: str, **more):
+    return {**BRANCHING.get(name, {}), **more}
+
+
+@pytest.mark.parametrize("name", DECODERS)
+class TestEveryDecoder:
+    @given(seed=seeds, salt=seeds)
+    def test_repeats_itself_under_the_same_seed(self, name, seed, salt):
+        first, second = (run(DECODERS[name], options(name), random_script(salt), seed=seed) for _ in range(2))
+        assert first.answer.token_ids == second.answer.token_ids
+        assert first.detail == second.detail
+
+    @given(seed=seeds, salt=seeds, limit=st.integers(1, 9))
+    def test_keeps_to_the_limit_and_says_why_it_ended(self, name, seed, salt, limit):
+        lane = run(DECODERS[name], options(name), random_script(salt), seed=seed, max_new_tokens=limit)
+        ids = lane.answer.token_ids
+        assert 1 <= len(ids) <= limit
+        assert END not in ids[:-1]
+        assert lane.answer.finish_reason == ("end" if ids[-1] == END else "length")
+
+    @given(seed=seeds, salt=seeds)
+    def test_text_is_that_of_its_tokens_without_the_end(self, name, seed, salt):
+        lane = run(DECODERS[name], options(name), random_script(salt), seed=seed)
+        assert lane.answer.text == "".join(VOCABULARY[i] for i in lane.answer.token_ids if i != END)
+        assert [r["id"] for r in lane.detail["tokens"]] == lane.answer.token_ids
+
+    @given(seed=seeds, salt=seeds)
+    def test_counts_every_generated_token_once(self, name, seed, salt):
+        lane = run(DECODERS[name], options(name), random_script(salt), seed=seed)
+        drawn = lane.detail.get("candidates", [{"token_ids": lane.answer.token_ids}])
+        assert lane.cost.generated_tokens == sum(len(c["token_ids"]) for c in drawn)
+
+    @given(seed=seeds, salt=seeds, rounds=st.integers(1, 8))
+    def test_stopped_it_keeps_what_it_would_have_written_so_far(self, name, seed, salt, rounds):
+        script = random_script(salt)
+        whole = run(DECODERS[name], options(name), script, seed=seed)
+        part = run(DECODERS[name], options(name), script, stop_after=rounds, seed=seed)
+        if part.answer.finish_reason == "stopped":
+            drafts = [c["token_ids"] for c in whole.detail.get("candidates", [{"token_ids": whole.answer.token_ids}])]
+            assert any(ids[: len(part.answer.token_ids)] == part.answer.token_ids for ids in drafts)
+            assert len(part.answer.token_ids) <= rounds
+
+    def test_ends_before_a_stop_string(self, name):
+        lane = run(DECODERS[name], options(name, temperature=0.01) if name != "greedy" else {}, spell("one. two"), stop=(". t",))
+        assert (lane.answer.text, lane.answer.finish_reason) == ("one", "stop")
+
+    def test_probabilities_of_candidates_are_probabilities(self, name):
+        lane = run(DECODERS[name], options(name), random_script(3))
+        for record in lane.detail["tokens"]:
+            assert record["top"]
+            for candidate in record["top"]:
+                shares = [v for k, v in candidate.items() if k not in ("id", "text")]
+                assert all(0 <= share <= 1 for share in shares)
+
+
+@given(seed=seeds, salt=seeds, lambda_=st.sampled_from([0.0, 1.0]), temperature=st.sampled_from([0.0, 0.7, 1.0]))
+def test_dera_at_0_is_the_reference_and_at_1_the_aligned(seed, salt, lambda_, temperature):
+    script = random_script(salt)
+    mixed = run(DECODERS["dera"], {"lambda_": lambda_, "temperature": temperature}, script, seed=seed)
+    variant = "aligned" if lambda_ else "reference"
+    plain = run(DECODERS["sample"], {"variant": variant, "temperature": temperature}, script, seed=seed)
+    assert mixed.answer.token_ids == plain.answer.token_ids
+
+
+@given(salt=seeds, lambda_=st.floats(-1, 5))
+def test_dera_records_the_divergences_of_its_mixture(salt, lambda_):
+    script = random_script(salt)
+    lane = run(DECODERS["dera"], {"lambda_": lambda_}, script)
+    ids = tuple(lane.answer.token_ids)
+    for at, record in enumerate(lane.detail["tokens"]):
+        reference, aligned = (script(v, ids[:at]).double() for v in ("reference", "aligned"))
+        mixed = ((1 - lambda_) * reference + lambda_ * aligned).log_softmax(-1)
+        assert record["kl_to_reference"] == pytest.approx(float((mixed.exp() * (mixed - reference)).sum()), abs=1e-3)
+        assert record["kl_to_aligned"] == pytest.approx(float((mixed.exp() * (mixed - aligned)).sum()), abs=1e-3)
+        for candidate in record["top"]:
+            assert candidate["mixed"] == pytest.approx(float(mixed[candidate["id"]].exp()), abs=1e-3)
+
+
+def test_dera_below_zero_warns():
+    assert "warning" in run(DECODERS["dera"], {"lambda_": -0.5}, random_script()).detail
+    assert "warning" not in run(DECODERS["dera"], {"lambda_": 0.5}, random_script()).detail
+
+
+@given(seed=seeds, salt=seeds)
+def test_greedy_is_sampling_at_temperature_0(seed, salt):
+    script = random_script(salt)
+    greedy = run(DECODERS["greedy"], {}, script, seed=seed)
+    assert greedy.answer.token_ids == run(DECODERS["sample"], {"temperature": 0}, script, seed=seed + 1).answer.token_ids
+    ids = tuple(greedy.answer.token_ids)
+    assert all(token == int(script("reference", ids[:at]).argmax()) for at, token in enumerate(ids))
+
+
+@given(seed=seeds, salt=seeds, n=st.integers(1, 6))
+def test_best_of_n_keeps_the_best_and_its_first_answer_is_plain_sampling(seed, salt, n):
+    script = random_script(salt)
+    lane = run(DECODERS["best_of_n"], {"n": n}, script, seed=seed)
+    candidates = lane.detail["candidates"]
+    assert len(candidates) == n
+    assert candidates[0]["token_ids"] == run(DECODERS["sample"], {}, script, seed=seed).answer.token_ids
+    best = candidates[lane.detail["chosen"]]
+    assert best["score"] == max(c["score"] for c in candidates)
+    assert lane.answer.token_ids == best["token_ids"]
+    for candidate in candidates:
+        ids = tuple(candidate["token_ids"])
+        mean = sum(float(script("reference", ids[:i])[t]) for i, t in enumerate(ids)) / len(ids)
+        assert candidate["score"] == pytest.approx(mean, abs=1e-4)
+
+
+def test_sampling_follows_the_distribution():
+    """Of 4,000 draws of a first token every share lies within 5 standard errors of its probability."""
+    script = random_script(1)
+    counts = torch.zeros(len(VOCABULARY))
+    for seed in range(4000):
+        counts[run(DECODERS["sample"], {}, script, seed=seed, max_new_tokens=1).answer.token_ids[0]] += 1
+    p = script("reference", ()).exp()
+    assert ((counts / 4000 - p).abs() <= 5 * (p * (1 - p) / 4000).sqrt() + 1e-4).all()
+
+
+class TestOnRealModels:
+    """The same laws where the numbers come out of real arithmetic, in one batch with other lanes."""
+
+    @pytest.mark.parametrize("service", ["tiny", "embedded"])
+    @pytest.mark.parametrize("lambda_, variant", [(0, "reference"), (1, "aligned")])
+    @pytest.mark.parametrize("temperature", [0, 1])
+    def test_dera_at_the_ends_is_the_plain_model(self, service, lambda_, variant, temperature, request, request_of):
+        playground = request.getfixturevalue(service)
+        result = playground.compare(
+            request_of(
+                f"dera:lambda_={lambda_},temperature={temperature}",
+                f"sample:variant={variant},temperature={temperature}",
+                seed=5,
+                max_new_tokens=24,
+            )
+        )
+        dera, plain = result["lanes"]
+        assert dera["token_ids"] == plain["token_ids"]
+
+    @pytest.mark.parametrize("service", ["tiny", "embedded"])
+    def test_every_method_answers_alike_alone_and_in_company(self, service, request, request_of):
+        playground = request.getfixturevalue(service)
+        lanes = ["greedy", "sample:temperature=0.9", "best_of_n:n=3", "dera:lambda_=0.5", "sample:top_p=0.9", "dera:lambda_=1.5"]
+        together = playground.compare(request_of(*lanes, seed=11, max_new_tokens=32))
+        for lane, beside in zip(lanes, together["lanes"], strict=True):
+            alone = playground.compare(request_of(lane, seed=11, max_new_tokens=32))["lanes"][0]
+            assert alone["token_ids"] == beside["token_ids"], lane
+            same = ("generated_tokens", "forward_tokens", "forward_passes")
+            assert {k: alone["cost"][k] for k in same} == {k: beside["cost"][k] for k in same}, lane
+            assert alone["detail"] == beside["detail"], lane

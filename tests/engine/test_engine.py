@@ -1,0 +1,371 @@
+"""The engine on a tiny random model: right numbers, whatever is cached, batched, forked, stopped or full."""
+
+import gc
+import threading
+import weakref
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import PeftModel
+from transformers import LlamaForCausalLM
+
+from playground.engine.engine import Engine, Stopped
+from playground.engine.kv import BLOCK, BlockPool, OutOfBlocks, Sequence
+from playground.engine.requests import Extend, Next, Open, Want
+from playground.engine.runner import CHUNK, ROWS, SHORT, Runner
+from playground.models.loading import load_model
+from playground.models.specs import read_catalogue
+
+CPU = torch.device("cpu")
+tokens = st.lists(st.integers(2, 250), min_size=1, max_size=40).map(tuple)
+
+
+def build(catalogue_path, precision, megabytes=32):
+    catalogue = read_catalogue(catalogue_path)
+    loaded = load_model("tiny", catalogue.models["tiny"], catalogue_path.parent, CPU, precision)
+    loaded.attach("adapted", catalogue.variants["adapted"].adapter)
+    engine, runner = Engine(), Runner(loaded, int(megabytes * (1 << 20)))
+    engine.add_variant("plain", runner)
+    engine.add_variant("adapted", runner, "adapted")
+    return engine, runner
+
+
+@pytest.fixture(scope="module", params=["fp32", "bf16", "int4"])
+def built(request, tiny_catalogue):
+    engine, runner = build(tiny_catalogue, request.param)
+    yield engine, runner
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def exact(tiny_catalogue):
+    """fp32, so that results can be compared with transformers' own forward pass."""
+    engine, runner = build(tiny_catalogue, "fp32")
+    yield engine, runner
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def oracle(tiny_catalogue):
+    """ids, variant → next-token log-probabilities [n, vocabulary] after every prefix, by transformers and peft."""
+    folder = tiny_catalogue.parent
+    plain = LlamaForCausalLM.from_pretrained(folder / "tiny").eval()
+    adapted = PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(folder / "tiny"), folder / "adapter").eval()
+
+    @torch.inference_mode()
+    def after(ids, variant="plain"):
+        model = adapted if variant == "adapted" else plain
+        return model(torch.tensor([list(ids)])).logits[0].float().log_softmax(-1)
+
+    return after
+
+
+def ask(engine, *rounds):
+    """Run a task that asks what each of `rounds` makes of the answers before; returns all answers."""
+
+    def asking():
+        answers = []
+        for make in rounds:
+            answers.append((yield make(answers)))
+        return answers
+
+    return engine.submit(asking()).wait(60)
+
+
+def write(variant, prompt, text, want=Want.NEXT):
+    """A generator that opens `prompt` and extends it token by token; returns all distributions."""
+
+    def asking():
+        [(sequence, first)] = yield [Open(variant, prompt)]
+        found = [first]
+        for token in text:
+            found += yield [Extend(sequence, (token,), want)]
+        return torch.stack(found)
+
+    return asking()
+
+
+@given(prompt=tokens, text=st.lists(st.integers(2, 250), max_size=20), variant=st.sampled_from(["plain", "adapted"]))
+def test_log_probabilities_are_those_of_transformers(exact, oracle, prompt, text, variant):
+    engine, _ = exact
+    found = engine.submit(write(variant, prompt, text)).wait(60)
+    expected = oracle((*prompt, *text), variant)[len(prompt) - 1 :]
+    assert torch.allclose(found, expected, atol=2e-4)
+
+
+def test_an_adapter_changes_its_own_rows_and_no_others(built):
+    engine, _ = built
+    prompt, text = (5, 6, 7), [9, 8, 7, 6]
+    alone = {v: engine.submit(write(v, prompt, text)).wait(60) for v in ("plain", "adapted")}
+    tasks = [engine.submit(write(v, prompt, text)) for v in ("plain", "adapted", "plain", "adapted")]
+    for variant, task in zip(("plain", "adapted", "plain", "adapted"), tasks, strict=True):
+        assert torch.equal(task.wait(60), alone[variant])
+    assert (alone["plain"] - alone["adapted"]).abs().max() > 0.1
+
+
+def test_a_long_text_in_chunks_is_the_same_as_in_one_pass(exact, oracle):
+    engine, _ = exact
+    ids = tuple(int(i) for i in torch.randint(2, 250, (2 * CHUNK + 77,), generator=torch.Generator().manual_seed(0)))
+    [[(_, found)]] = ask(engine, lambda _: [Open("plain", ids)])
+    assert torch.allclose(found, oracle(ids)[-1], atol=5e-4)
+
+
+def test_two_cached_prefixes_with_one_same_suffix_stay_apart(exact, oracle):
+    engine, _ = exact
+    first, second, suffix = tuple(range(10, 43)), tuple(range(60, 93)), (7, 8, 9)
+    for _ in range(2):  # the second time both openings come from the cache
+        opened, extended = ask(
+            engine,
+            lambda _: [Open("plain", first), Open("plain", second)],
+            lambda answers: [Extend(o.sequence, suffix) for o in answers[0]],
+        )
+        assert torch.allclose(extended[0], oracle(first + suffix)[-1], atol=2e-4)
+        assert torch.allclose(extended[1], oracle(second + suffix)[-1], atol=2e-4)
+        assert not torch.allclose(extended[0], extended[1], atol=1e-2)
+
+
+def test_cached_is_the_same_as_uncached_bit_for_bit(built):
+    engine, _ = built
+    engine.forget_openings()
+    runs = [engine.submit(write("plain", tuple(range(3, 50)), [5, 6, 7])).wait(60) for _ in range(2)]
+    assert torch.equal(*runs)
+
+
+@pytest.mark.parametrize("company", [1, 5, 15, 31, 40])
+def test_batched_is_the_same_as_alone_bit_for_bit(built, company):
+    engine, _ = built
+    generator = torch.Generator().manual_seed(company)
+
+    def text(length):
+        return torch.randint(2, 250, (length,), generator=generator).tolist()
+
+    prompt, mine = tuple(text(19)), text(120)
+    alone = engine.submit(write("plain", prompt, mine)).wait(60)
+    others = [engine.submit(write("plain", tuple(text(1 + 7 * i)), text(60 + 5 * i))) for i in range(company)]
+    task = engine.submit(write("plain", prompt, mine))
+    assert torch.equal(task.wait(120), alone)
+    for other in others:
+        other.wait(120)
+
+
+def test_forks_share_the_past_and_part_ways(exact, oracle):
+    engine, runner = exact
+    prompt = tuple(range(20, 20 + BLOCK + 5))
+    before = runner.pool.free
+
+    def asking():
+        [(trunk, _)] = yield [Open("plain", prompt)]
+        held = runner.pool.free
+        branches = [trunk.fork() for _ in range(10)]
+        assert runner.pool.free == held, "a fork alone takes no block"
+        found = yield [Extend(b, (30 + i,)) for i, b in enumerate(branches)]
+        again = yield [Extend(b, (90,)) for b in branches] + [Next(trunk)]
+        return found, again
+
+    found, again = engine.submit(asking()).wait(60)
+    for i in range(10):
+        assert torch.allclose(found[i], oracle((*prompt, 30 + i))[-1], atol=2e-4)
+        assert torch.allclose(again[i], oracle((*prompt, 30 + i, 90))[-1], atol=2e-4)
+    assert torch.allclose(again[10], oracle(prompt)[-1], atol=2e-4)
+    engine.forget_openings()
+    assert runner.pool.free >= before
+
+
+@given(prompt=tokens, text=st.lists(st.integers(2, 250), min_size=1, max_size=60).map(tuple))
+def test_scores_are_the_log_probabilities_of_the_given_tokens(exact, oracle, prompt, text):
+    engine, _ = exact
+    _, [scores] = ask(
+        engine, lambda _: [Open("plain", prompt)], lambda a: [Extend(a[0][0].sequence, text, Want.SCORES)]
+    )
+    expected = oracle(prompt + text)[len(prompt) - 1 : -1].gather(1, torch.tensor(text)[:, None])[:, 0]
+    assert torch.allclose(scores, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("length", [1, SHORT, SHORT + 1, 40])
+def test_hidden_states_and_soft_prompts(exact, oracle, length):
+    """Vectors put in place of tokens give what those tokens give; hidden states have one row a token."""
+    engine, runner = exact
+    ids = tuple(range(50, 50 + length))
+    vectors = runner.embed(ids)
+    _, [found], [hidden] = ask(
+        engine,
+        lambda _: [Open("plain", (3, 4))],
+        lambda a: [Extend(a[0][0].sequence, vectors)],
+        lambda a: [Extend(a[0][0].sequence, ids, Want.HIDDEN)],
+    )
+    assert torch.allclose(found, oracle((3, 4, *ids))[-1], atol=2e-4)
+    assert hidden.shape == (length, 64)
+
+
+def test_a_soft_prompt_may_stand_before_all_text(exact, oracle):
+    engine, runner = exact
+    [[(empty, nothing)], [found]] = ask(
+        engine, lambda _: [Open("plain")], lambda a: [Extend(a[0][0].sequence, runner.embed((8, 9, 10)))]
+    )
+    assert nothing is None
+    assert torch.allclose(found, oracle((8, 9, 10))[-1], atol=2e-4)
+
+
+def test_a_stopped_task_frees_its_memory(tiny_catalogue):
+    engine, runner = build(tiny_catalogue, "fp32")
+    free, started = runner.pool.free, threading.Event()
+
+    def endless():
+        [(sequence, _)] = yield [Open("plain", tuple(range(40)))]
+        forks = [sequence.fork() for _ in range(20)]
+        while sequence.length < 1500:
+            started.set()
+            yield [Extend(s, (5,)) for s in (sequence, *forks)]
+
+    task = engine.submit(endless())
+    assert started.wait(30)
+    task.stop()
+    with pytest.raises(Stopped):
+        task.wait(30)
+    engine.forget_openings()
+    assert runner.pool.free == free
+    engine.close()
+
+
+def test_a_task_that_catches_the_stop_gives_its_result(built):
+    engine, _ = built
+    started = threading.Event()
+
+    def asking():
+        [(sequence, _)] = yield [Open("plain", (3, 4))]
+        try:
+            while sequence.length < 1500:
+                started.set()
+                yield [Extend(sequence, (5,))]
+        except Stopped:
+            return sequence.length
+
+    task = engine.submit(asking())
+    assert started.wait(30)
+    task.stop()
+    assert task.wait(30) >= 2
+
+
+def test_an_error_ends_its_own_task_only(built):
+    engine, _ = built
+
+    def broken():
+        yield [Open("plain", (3, 4))]
+        raise ZeroDivisionError
+
+    bad, good = engine.submit(broken()), engine.submit(write("plain", (3, 4), [5, 6, 7]))
+    with pytest.raises(ZeroDivisionError):
+        bad.wait(30)
+    assert len(good.wait(30)) == 4
+
+
+def test_a_full_store_ends_the_task_that_asks_for_more_in_words(tiny_catalogue):
+    engine, runner = build(tiny_catalogue, "fp32", megabytes=0.1)
+    room = runner.pool.free * BLOCK
+
+    def greedy():
+        [(sequence, _)] = yield [Open("plain", tuple(range(10)))]
+        while True:
+            yield [Extend(sequence, (5,) * 8)]
+
+    small = engine.submit(write("plain", (3, 4), [5] * 20))
+    with pytest.raises(OutOfBlocks, match="memory for running texts is full"):
+        engine.submit(greedy()).wait(60)
+    assert len(small.wait(30)) == 21
+    engine.forget_openings()
+    assert runner.pool.free * BLOCK == room
+    engine.close()
+
+
+def test_kept_openings_give_way_to_running_texts(tiny_catalogue):
+    engine, runner = build(tiny_catalogue, "fp32", megabytes=0.1)
+    for start in range(5):
+        ask(engine, lambda _, start=start: [Open("plain", tuple(range(start, start + 60)))])
+    half = runner.pool.count * BLOCK - 5 * BLOCK
+    [[(_, log_probs)]] = ask(engine, lambda _: [Open("plain", tuple([7] * half))])
+    assert log_probs is not None
+    engine.close()
+
+
+def test_more_tasks_than_run_at_once_wait_their_turn(tiny_catalogue):
+    engine, runner = build(tiny_catalogue, "fp32")
+    narrow = Engine(max_tasks=2)
+    narrow.add_variant("plain", runner)
+    results = [narrow.submit(write("plain", (3, 4), [5, 6])) for _ in range(7)]
+    assert all(torch.equal(r.wait(60), results[0].wait(60)) for r in results)
+    narrow.close()
+    engine.close()
+
+
+def test_extending_a_sequence_twice_in_one_round_is_refused(built):
+    engine, _ = built
+
+    def asking():
+        [(sequence, _)] = yield [Open("plain", (3, 4))]
+        yield [Extend(sequence, (5,)), Extend(sequence, (6,))]
+
+    with pytest.raises(ValueError, match="twice"):
+        engine.submit(asking()).wait(30)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40), st.booleans()), max_size=60))
+def test_blocks_are_never_lost_or_shared_by_mistake(steps):
+    """Random forks, growths and releases: every block is free or held, and what one writes no other reads."""
+    pool = BlockPool(1, 1, 2, torch.float32, CPU, 40 * 2 * BLOCK * 2 * 4)
+    owner: set[Sequence] = set()
+    alive = [Sequence(pool, "v", owner)]
+    marks = {id(alive[0]): []}
+    counter = 0
+    for which, amount, fork in steps:
+        sequence = alive[which % len(alive)]
+        if fork:
+            twin = sequence.fork()
+            alive.append(twin)
+            marks[id(twin)] = list(marks[id(sequence)])
+            continue
+        try:
+            start = sequence.length
+            sequence.grow(amount)
+        except OutOfBlocks:
+            assert sequence.length == start
+            if len(alive) > 1:
+                alive.remove(sequence)
+                sequence.release()
+            continue
+        for position in range(start, sequence.length):
+            counter += 1
+            pool.data[sequence.blocks[position // BLOCK], 0, 0, position % BLOCK] = counter
+            marks[id(sequence)].append(counter)
+    for sequence in alive:
+        read = [float(pool.data[sequence.blocks[p // BLOCK], 0, 0, p % BLOCK, 0]) for p in range(sequence.length)]
+        assert read == marks[id(sequence)]
+    assert pool.free + len({b for s in alive for b in s.blocks}) == pool.count - 1
+    for sequence in alive:
+        sequence.release()
+    assert pool.free == pool.count - 1
+    assert not owner
+
+
+def test_ended_tasks_leave_nothing_behind(built):
+    engine, _ = built
+    task = engine.submit(write("plain", (3, 4), [5]))
+    task.wait(30)
+    ghost = weakref.ref(task)
+    del task
+    ask(engine, lambda _: [Open("plain", (3, 5))])  # the worker has gone on to something else
+    gc.collect()
+    assert ghost() is None
+
+
+def test_a_round_may_hold_more_rows_than_one_pass(built):
+    engine, _ = built
+
+    def asking():
+        [(sequence, _)] = yield [Open("plain", (3, 4))]
+        forks = [sequence.fork() for _ in range(ROWS + 9)]
+        return (yield [Extend(f, (5, 6)) for f in forks])
+
+    found = engine.submit(asking()).wait(60)
+    assert all(torch.equal(f, found[0]) for f in found)

@@ -1,0 +1,105 @@
+"""A scripted model: decoders run against tables of log-probabilities, without engine, threads or weights."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import torch
+
+from playground.decoders.base import Lane, Limits, decode
+from playground.engine.engine import Asking, Stopped
+from playground.engine.requests import Extend, Next, Open, Opened, Want
+
+VOCABULARY = list("abcdefghijklmnopqrstuvwxyz .") + ["<end>"]
+END = len(VOCABULARY) - 1
+Script = Callable[[str, tuple[int, ...]], torch.Tensor]
+"""(variant, ids of the answer so far) → log-probabilities [vocabulary]."""
+
+
+class FakeTokenizer:
+    """One character a token."""
+
+    def decode(self, ids, **_):
+        return "".join(VOCABULARY[i] for i in ids)
+
+
+class FakeSequence:
+    def __init__(self, variant: str, ids: tuple[int, ...] = ()):
+        self.variant, self.ids, self.released = variant, ids, False
+
+    def fork(self):
+        return FakeSequence(self.variant, self.ids)
+
+    def release(self):
+        self.released = True
+
+
+def random_script(salt: int = 0, size: int = len(VOCABULARY)) -> Script:
+    """Distributions that depend on variant and text alone."""
+
+    def script(variant: str, ids: tuple[int, ...]) -> torch.Tensor:
+        seed = zlib.crc32(repr((salt, variant, ids)).encode())
+        return (torch.randn(size, generator=torch.Generator().manual_seed(seed)) * 2).log_softmax(-1)
+
+    return script
+
+
+def spell(*texts: str) -> Script:
+    """A model that writes the first of `texts` (each variant its own, by name "0", "1", …), then ends."""
+
+    def script(variant: str, ids: tuple[int, ...]) -> torch.Tensor:
+        text = texts[int(variant)] if variant.isdigit() else texts[0]
+        wanted = VOCABULARY.index(text[len(ids)]) if len(ids) < len(text) else END
+        logits = torch.full((len(VOCABULARY),), -10.0)
+        logits[wanted] = 0.0
+        return logits.log_softmax(-1)
+
+    return script
+
+
+def make_lane(seed: int = 0, max_new_tokens: int = 12, stop: tuple[str, ...] = (), prompt: str = "") -> Lane:
+    return Lane(
+        encode=lambda variant: [0],
+        tokenizer=FakeTokenizer(),
+        end_ids=frozenset([END]),
+        limits=Limits(max_new_tokens, stop),
+        seed=seed,
+        prompt=prompt,
+    )
+
+
+def answer(script: Script, request):
+    """What the engine would answer to one request."""
+    if isinstance(request, Open):
+        return Opened(FakeSequence(request.variant), script(request.variant, ()))
+    sequence = request.sequence
+    assert not sequence.released, "a released sequence was used"
+    if isinstance(request, Next):
+        return script(sequence.variant, sequence.ids)
+    assert isinstance(request, Extend)
+    scores = []
+    for token in request.tokens:
+        scores.append(float(script(sequence.variant, sequence.ids)[token]))
+        sequence.ids += (token,)
+    if request.want is Want.SCORES:
+        return torch.tensor(scores)
+    return script(sequence.variant, sequence.ids) if request.want is Want.NEXT else None
+
+
+def drive(asking: Asking, script: Script, stop_after: int | None = None):
+    """Run a generator of requests to its end, answering from `script`; stop it after that many rounds if given."""
+    rounds, answers = 0, None
+    try:
+        while True:
+            requests = asking.throw(Stopped()) if rounds == stop_after else asking.send(answers)
+            answers = [answer(script, request) for request in requests]
+            rounds += 1
+    except StopIteration as end:
+        return end.value
+
+
+def run(decoder, options: dict, script: Script, stop_after: int | None = None, **lane_fields) -> Lane:
+    """Run a decoder on a scripted model; returns its lane."""
+    lane = make_lane(**lane_fields)
+    return drive(decode(decoder, lane, decoder.options(**options)), script, stop_after)
