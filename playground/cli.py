@@ -44,6 +44,21 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--only", action="append", metavar="RATIO", help="measure just this one; may be given again")
     bench.set_defaults(run=_bench)
 
+    train = commands.add_parser("train", help="train an adapter").add_subparsers(dest="what", required=True)
+    rrhf = train.add_parser("rrhf", help="rank responses to align")
+    rrhf.add_argument("--data", required=True, type=Path, help="JSON Lines of ranked responses")
+    rrhf.add_argument("--out", required=True, type=Path, metavar="adapters/NAME")
+    rrhf.add_argument("--base", default="smollm2-135m", metavar="MODEL")
+    rrhf.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    for name, kind in _training_options():
+        rrhf.add_argument("--" + name.replace("_", "-"), type=kind, default=None)
+    rrhf.set_defaults(run=_train_rrhf)
+    careful = train.add_parser("careful-rows", help="make the rows of the shipped adapter")
+    careful.add_argument("--data-dir", required=True, type=Path, help="the folder of public data")
+    careful.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
+    careful.add_argument("--seed", type=int, default=0)
+    careful.set_defaults(run=_careful_rows)
+
     serve = commands.add_parser("serve", help="start the page")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--port", type=int, default=7860)
@@ -129,6 +144,66 @@ def _methods(arguments: argparse.Namespace) -> None:
         print(f"{d.name}: {d.summary}")
         for name, schema in d.options.model_json_schema()["properties"].items():
             print(f"    {name} (default {schema['default']}): {schema.get('description', '')}")
+
+
+def _training_options() -> list[tuple[str, type]]:
+    """The settings of RRHF as (name, type), without importing torch for --help."""
+    whole = ("steps", "rows_per_step", "warmup", "rank", "alpha", "max_prompt", "max_response", "seed")
+    return [(n, int) for n in (*whole, "evaluate_every", "save_every")] + [
+        (n, float) for n in ("learning_rate", "rank_weight", "tune_weight", "held_out")
+    ]
+
+
+def _train_rrhf(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from playground.models.fetch import bar
+    from playground.training.rrhf import RrhfConfig
+    from playground.training.session import train_rrhf
+
+    given = {n: v for n, _ in _training_options() if (v := getattr(arguments, n)) is not None}
+    config = RrhfConfig(**given)
+    with tqdm(total=config.steps, unit="step", file=sys.stderr) as steps:
+
+        def watch(progress) -> None:
+            steps.update(progress.step - steps.n)
+            recent = progress.losses[-20:]
+            steps.set_postfix(
+                loss=f"{sum(recent) / len(recent):.3f}",
+                accuracy=f"{progress.accuracies[-1][1]:.3f}" if progress.accuracies else "–",
+            )
+
+        train_rrhf(
+            data=arguments.data,
+            out=arguments.out,
+            config=config,
+            base=arguments.base,
+            resume=arguments.resume,
+            watch=watch,
+            say=tqdm.write,
+            loading=bar,
+        )
+    print(f"The adapter is in {arguments.out}; its card is {arguments.out / 'README.md'}.")
+
+
+def _careful_rows(arguments: argparse.Namespace) -> None:
+    from playground.models.fetch import bar
+    from playground.requests import LaneRequest
+    from playground.service import Playground
+    from playground.training.careful import make_rows
+    from playground.training.data import write_rows
+
+    playground = Playground(progress=bar)
+
+    def answer(prompts: list[str]) -> list[str]:
+        return [lane["text"] for lane in playground.each(prompts, LaneRequest(method="greedy"), 48, watch=bar)]
+
+    try:
+        rows = make_rows(arguments.data_dir, answer, arguments.seed)
+    finally:
+        playground.close()
+    write_rows(arguments.out, rows)
+    print(f"{len(rows)} rows are in {arguments.out}.")
 
 
 def _bench(arguments: argparse.Namespace) -> None:

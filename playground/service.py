@@ -326,6 +326,21 @@ class Playground:
             run.stop()
         return run.result()
 
+    def each(
+        self, prompts: list[str], lane: LaneRequest, max_new_tokens: int, seed: int = 0, watch: Progress = no_progress
+    ) -> list[dict[str, Any]]:
+        """One lane on many prompts, in shared batches; the lanes' results in order. Nothing is saved."""
+        works: list[LaneRun] = []
+        for prompt in prompts:
+            request = RunRequest.checked(prompt=prompt, lanes=[lane], max_new_tokens=max_new_tokens, seed=seed)
+            work = self._lane(request, lane, None)
+            work.task = self.engine.submit(decode(decoder(work.method), work.lane, work.options), work.cost, work.ended)
+            works.append(work)
+        for done, work in enumerate(works, 1):
+            work.task.wait()
+            watch(done / len(works), f"{done} of {len(works)} answers")
+        return [work.result() for work in works]
+
     def open_run(self, run_id: str) -> dict[str, Any]:
         """A run by its id, whether it is still going on or saved. Raises UserError."""
         running = self._running.get(run_id)

@@ -80,7 +80,7 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
     }
     content["models"] |= models_changes
     path = folder / "models.yaml"
-    path.write_text(yaml.safe_dump(content))
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path
 
 

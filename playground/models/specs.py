@@ -194,9 +194,10 @@ def _first_problem(error: ValidationError, content: object, line_of) -> tuple[in
             source = source[part]
         return isinstance(source, dict) and known[branch] in source
 
-    problem = next((p for p in problems if fits(p)), problems[0])
+    fitting = [p for p in problems if fits(p)] or problems
+    problem = next((p for p in fitting if p["type"] == "extra_forbidden"), fitting[0])
     place = readable(problem["loc"])
-    last = problem["loc"][-1]
+    last = problem["loc"][-1] if problem["loc"] else ""
     where = " → ".join(map(str, place)) or "the top level"
     if problem["type"] == "extra_forbidden":
         return line_of(place), f"unknown key {shown(str(last))} in {where}; remove it or mend its spelling."

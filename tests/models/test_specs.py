@@ -1,0 +1,73 @@
+"""models.yaml: what is wrong in it is said in one sentence with file and line."""
+
+from pathlib import Path
+
+import pytest
+
+from playground.errors import UserError
+from playground.models.specs import read_catalogue
+
+GOOD = """\
+models:
+  small:
+    title: Small
+    licence: MIT
+    source: {hub: someone/small}
+variants:
+  reference:
+    title: Small
+    model: small
+"""
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "models.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_is_read(tmp_path):
+    catalogue = read_catalogue(write(tmp_path, GOOD))
+    assert catalogue.variants["reference"].model == "small"
+
+
+def test_the_shipped_file_is_good():
+    catalogue = read_catalogue(Path(__file__).parents[2] / "models.yaml")
+    assert {"reference", "aligned"} <= catalogue.variants.keys()
+
+
+@pytest.mark.parametrize(
+    "old, new, line, words",
+    [
+        ("licence: MIT", "licence: MIT\n    colour: red", 5, ["unknown key", "colour"]),
+        ("    licence: MIT\n", "", 2, ["lacks the key", "licence"]),
+        ("model: small", "model: large", 9, ["'large'", "not defined", "small"]),
+        ("model: small", "model: small\n    adapter: nowhere", 10, ["adapter folder", "nowhere"]),
+        ("{hub: someone/small}", "{folder: nowhere}", 5, ["folder", "nowhere", "config.json"]),
+        ("{hub: someone/small}", "{hub: someone/small, revison: x}", 5, ["unknown key", "revison"]),
+        ("{hub: someone/small}", "{package: x, version: '1', sha256: abc, file: f, file_sha256: abc}", 5, ["sha256", "abc"]),
+        ("licence: MIT", "licence: MIT\n    precision: {cpu: int3}", 5, ["precision", "int3"]),
+        ("  reference:", "  reference: {title: A, model: small}\n  reference:", 8, ["stands twice", "reference"]),
+        ("title: Small\n    licence", "title: [Small\n    licence", 4, ["not valid YAML"]),
+        ("variants:", "variant:", 6, ["unknown key", "variant"]),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path, old, new, line, words):
+    path = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        read_catalogue(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}, line {line}:"), message
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["", "just a text", "- a\n- list", "models: 3"])
+def test_a_file_of_another_kind_is_refused(tmp_path, text):
+    with pytest.raises(UserError, match="line 1"):
+        read_catalogue(write(tmp_path, text))
+
+
+def test_a_missing_file_is_said(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        read_catalogue(tmp_path / "models.yaml")

@@ -1,0 +1,112 @@
+"""Runs in SQLite come back as they went in."""
+
+import sqlite3
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from playground.errors import UserError
+from playground.store.migrations import migrations
+from playground.store.runs import RunStore
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+lanes = st.fixed_dictionaries(
+    {
+        "method": text,
+        "status": st.sampled_from(["done", "stopped", "failed"]),
+        "options": st.dictionaries(text, numbers | text | st.booleans(), max_size=3),
+        "models": st.dictionaries(text, text, max_size=2),
+        "text": text,
+        "token_ids": st.lists(st.integers(0, 50_000), max_size=5),
+        "finish_reason": st.none() | text,
+        "error": st.none() | text,
+        "cost": st.fixed_dictionaries(
+            {
+                "generated_tokens": st.integers(0, 2**40),
+                "forward_tokens": st.integers(0, 2**40),
+                "forward_passes": st.integers(0, 2**40),
+                "seconds": st.floats(0, 1e9),
+            }
+        ),
+        "detail": st.dictionaries(text, st.lists(numbers | text, max_size=3), max_size=3),
+    }
+)
+runs = st.fixed_dictionaries(
+    {
+        "created": st.datetimes().map(str),
+        "origin": text,
+        "prompt": text,
+        "system": text,
+        "seed": st.integers(0, 2**32 - 1),
+        "max_new_tokens": st.integers(1, 4096),
+        "stop": st.lists(text, max_size=2),
+        "status": st.sampled_from(["done", "stopped", "failed"]),
+        "software": text,
+        "lanes": st.lists(lanes, max_size=6),
+    }
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = RunStore(tmp_path / "runs.db")
+    yield store
+    store.close()
+
+
+@given(run=runs)
+def test_a_run_comes_back_as_it_was_saved(store, run):
+    run = run | {"id": str(uuid.uuid4())}  # one store sees all examples
+    store.save(run)
+    assert store.load(run["id"]) == run
+
+
+def make(identifier, **changes):
+    base = dict(
+        id=identifier, created="2026-01-01", origin="me", prompt="Hello 100%_", system="", seed=0, max_new_tokens=1, stop=[],
+        status="done", software="x",
+        lanes=[
+            dict(
+                method=m, status="done", options={}, models={}, text="", token_ids=[], finish_reason="end", error=None, detail={},
+                cost=dict(generated_tokens=0, forward_tokens=0, forward_passes=0, seconds=0.0),
+            )
+            for m in ("greedy", "dera")
+        ],
+    )
+    return base | changes
+
+
+def test_the_newest_runs_come_first_with_their_methods_in_order(store):
+    store.save(make("a", created="2026-01-01"))
+    store.save(make("b", created="2026-01-02"))
+    assert [(r["id"], r["methods"]) for r in store.recent()] == [("b", "greedy, dera"), ("a", "greedy, dera")]
+
+
+def test_runs_are_found_by_origin_and_by_what_their_prompt_holds(store):
+    store.save(make("a"))
+    store.save(make("b", origin="you", prompt="Bye"))
+    assert [r["id"] for r in store.recent(origin="you")] == ["b"]
+    assert [r["id"] for r in store.recent(search="hello")] == ["a"]
+    assert [r["id"] for r in store.recent(search="%_")] == ["a"], "no wildcards"
+
+
+def test_a_run_is_saved_whole_or_not_at_all(store):
+    broken = make("a")
+    broken["lanes"][1]["method"] = None
+    with pytest.raises(sqlite3.IntegrityError):
+        store.save(broken)
+    with pytest.raises(UserError):
+        store.load("a")
+
+
+def test_the_journal_is_a_write_ahead_log_and_migrations_run_once(tmp_path):
+    path = tmp_path / "deep" / "runs.db"
+    RunStore(path).close()
+    RunStore(path).close()
+    db = Database(path)
+    assert db.conn.execute("pragma journal_mode").fetchone()[0] == "wal"
+    assert not list(migrations.pending(db))

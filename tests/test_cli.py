@@ -1,0 +1,84 @@
+"""The command line: the documented JSON, and exit code 2 with one sentence for bad input."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from playground import cli
+from playground.decoders import DECODERS
+
+
+@pytest.fixture
+def on_tiny(tiny_catalogue, tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAYGROUND_MODELS", str(tiny_catalogue))
+    monkeypatch.setenv("PLAYGROUND_DATABASE", str(tmp_path / "runs.db"))
+    monkeypatch.setenv("PLAYGROUND_KV_MB", "64")
+    return tmp_path
+
+
+def test_compare_writes_the_documented_json(on_tiny, capsys):
+    out = on_tiny / "out.json"
+    lanes = ["--lane", "greedy", "--lane", "sample:temperature=0.8", "--lane", "best_of_n:n=3", "--lane", "dera:lambda_=0.5"]
+    code = cli.main(["compare", "the fox", *lanes, "--seed", "7", "--max-new-tokens", "9", "--json", str(out)])
+    assert code == 0
+    result = json.loads(out.read_text())
+    assert (result["prompt"], result["seed"]) == ("the fox", 7)
+    assert [lane["method"] for lane in result["lanes"]] == ["greedy", "sample", "best_of_n", "dera"]
+    for lane in result["lanes"]:
+        assert {"method", "options", "text", "token_ids", "finish_reason", "cost", "detail"} <= lane.keys()
+        assert set(lane["cost"]) == {"generated_tokens", "forward_tokens", "forward_passes", "seconds"}
+        assert 1 <= len(lane["token_ids"]) <= 9
+    assert result["lanes"][1]["options"]["temperature"] == 0.8
+    assert "generated" in capsys.readouterr().out
+
+
+def test_methods_lists_every_method_with_a_schema(capsys):
+    assert cli.main(["methods", "--json"]) == 0
+    listing = json.loads(capsys.readouterr().out)
+    assert [m["name"] for m in listing] == list(DECODERS)
+    assert all(m["options"]["type"] == "object" for m in listing)
+    assert cli.main(["methods"]) == 0
+    assert "lambda_" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["compare", "", "--lane", "greedy"], "empty"),
+        (["compare", "x" * 70_000, "--lane", "greedy"], "70,000"),
+        (["compare", "Hi", "--lane", "wizardry"], "wizardry"),
+        (["compare", "Hi", "--lane", "greedy:luck=1"], "luck"),
+        (["compare", "Hi", "--lane", "dera:lambda_=nan"], "nan"),
+        (["compare", "Hi", "--lane", "best_of_n:n=1000000000"], "1000000000"),
+        (["compare", "Hi", "--lane", "greedy:variant=nobody"], "nobody"),
+        (["compare", "a\x07", "--lane", "greedy"], "U+0007"),
+        (["compare", "Hi", "--lane", "greedy", "--seed", "x"], "'x'"),
+        (["compare", "Hi"], "--lane"),
+        (["compare", "Hi", "--lane", "greedy", "--json", "/nowhere/at/all.json"], "/nowhere/at/all.json"),
+        (["frobnicate"], "frobnicate"),
+        ([], "COMMAND"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(on_tiny, capsys, arguments, words):
+    assert cli.main(arguments) == 2
+    printed = capsys.readouterr()
+    assert words in printed.err
+    assert printed.err.count("\n") == 1, printed.err
+    assert printed.out == ""
+    assert not (on_tiny / "runs.db").exists() or words == "nobody"
+
+
+def test_as_a_process_it_prints_no_traceback(on_tiny):
+    done = subprocess.run(
+        [sys.executable, "-m", "playground", "compare", "Hi", "--lane", "dera:lambda_=nan"],
+        capture_output=True, text=True, env=dict(os.environ),
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr and "nan" in done.stderr
+
+
+def test_terminal_output_holds_no_control_characters():
+    assert cli._printable("a\x1b[31mb\n\u202ec") == "a\ufffd[31mb\n\ufffdc"

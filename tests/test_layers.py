@@ -1,0 +1,69 @@
+"""Layers have one direction: ui → service → decoders → engine → models. Imports are read from the source."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "playground"
+# Each layer, and what it may import besides itself and the plain records.
+PLAIN = {"errors", "types", "settings"}
+MAY = {
+    "errors": set(),
+    "types": set(),
+    "settings": {"errors"},
+    "models": PLAIN,
+    "engine": PLAIN | {"models"},
+    "evaluation": PLAIN,
+    "store": PLAIN,
+    "figures": PLAIN,
+    "scorers": PLAIN | {"engine"},
+    "decoders": PLAIN | {"engine", "scorers"},
+    "training": PLAIN | {"models", "evaluation"},
+    "requests": PLAIN | {"decoders"},
+    "service": PLAIN | {"models", "engine", "decoders", "store", "requests"},
+    "ui": PLAIN | {"service", "requests", "decoders", "models"},
+    "bench": PLAIN | {"service", "requests", "models", "engine"},
+    "cli": PLAIN | {"service", "requests", "decoders", "models", "ui", "bench", "training", "evaluation"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def layer(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported(path: Path) -> set[str]:
+    """Layers that a file imports, also inside functions."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "playground" else [node.module]
+        elif isinstance(node, ast.Import):
+            names = [a.name for a in node.names]
+        found |= {n.split(".")[1] for n in names if n.startswith("playground.")}
+    return {name for name in found if name != "__version__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_downwards(path):
+    own = layer(path)
+    assert own in MAY, f"give the new layer {own} its place here"
+    assert imported(path) - {own} <= MAY[own]
+
+
+def test_gradio_stays_in_the_ui_and_torch_out_of_it():
+    for path in FILES:
+        text = path.read_text()
+        if layer(path) != "ui":
+            assert "import gradio" not in text, path
+        else:
+            assert "import torch" not in text, path
+
+
+def test_every_module_says_what_it_is_for():
+    for path in FILES:
+        assert ast.get_docstring(ast.parse(path.read_text())), path

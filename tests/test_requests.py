@@ -1,0 +1,82 @@
+"""Bad input: one sentence that names the value and the way out; good input of every script goes through."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from playground.errors import UserError
+from playground.requests import MAX_CHARACTERS, LaneRequest, RunRequest
+
+
+def build(**changes):
+    return RunRequest.checked(**{"prompt": "Hi", "lanes": [{"method": "greedy"}]} | changes)
+
+
+def lane(text):
+    return build(lanes=[LaneRequest.parse(text)])
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: build(prompt=""), ["prompt is empty", "example"]),
+        (lambda: build(prompt=" \n\t "), ["prompt is empty"]),
+        (lambda: build(prompt="x" * 1_000_000), ["1,000,000 characters", f"{MAX_CHARACTERS:,}", "shorten"]),
+        (lambda: build(prompt="a\x00b"), ["U+0000", "position 2", "remove"]),
+        (lambda: build(prompt="a\x1b[31m"), ["U+001B"]),
+        (lambda: build(prompt="a\ud800"), ["U+D800"]),
+        (lambda: build(system="\x07"), ["system prompt", "U+0007"]),
+        (lambda: build(seed=-1), ["seed is -1", "at least 0"]),
+        (lambda: build(seed="seven"), ["seed is 'seven'", "whole number"]),
+        (lambda: build(max_new_tokens=10**9), ["max_new_tokens is 1000000000", "at most 2,048"]),
+        (lambda: build(max_new_tokens=0), ["max_new_tokens is 0", "at least 1"]),
+        (lambda: build(lanes=[]), ["0 lanes", "1 to 6"]),
+        (lambda: build(lanes=[{"method": "greedy"}] * 7), ["7 lanes", "1 to 6"]),
+        (lambda: build(colour="red"), ["no option 'colour'", "prompt"]),
+        (lambda: build(stop=[""]), ["stop string is empty"]),
+        (lambda: lane("wizardry"), ["no method 'wizardry'", "greedy", "dera"]),
+        (lambda: lane("greedy:luck=7"), ["greedy has no option 'luck'", "variant"]),
+        (lambda: lane("dera:lambda_=nan"), ["lambda_ is", "nan", "number", "-1", "5"]),
+        (lambda: lane("dera:lambda_=inf"), ["lambda_ is", "inf"]),
+        (lambda: lane("dera:lambda_=half"), ["lambda_ is 'half'", "number"]),
+        (lambda: lane("dera:lambda_=9"), ["lambda_ is '9'", "at most 5"]),
+        (lambda: lane("best_of_n:n=1000000000"), ["n is '1000000000'", "at most 32"]),
+        (lambda: lane("best_of_n:scorer=magic"), ["scorer is 'magic'", "mean_log_prob", "vader"]),
+        (lambda: lane("sample:temperature"), ["'temperature'", "option=value"]),
+        (lambda: lane("sample:top_k=1,top_k=2"), ["gives top_k twice"]),
+    ],
+)
+def test_bad_input_is_one_sentence_with_the_value_and_the_way_out(make, words):
+    with pytest.raises(UserError) as caught:
+        make()
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "\n" not in message and len(message) < 400
+
+
+@pytest.mark.parametrize("prompt", ["مرحبا بالعالم", "שלום", "🙂👩‍👩‍👧", "line\nbreak\ttab", "<script>alert(1)</script>", "\u202eabc"])
+def test_every_script_and_markup_is_a_fine_prompt(prompt):
+    assert build(prompt=prompt).prompt == prompt
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_taken_as_it_is_or_refused_in_words(text):
+    try:
+        assert build(prompt=text).prompt == text
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+@given(st.text(max_size=60))
+def test_any_lane_text_is_read_or_refused_in_words(text):
+    try:
+        lane(text)
+    except UserError as error:
+        assert str(error)
+
+
+def test_a_lane_is_read_from_the_command_lines_form():
+    parsed = LaneRequest.parse("dera:lambda_=0.5, temperature=1")
+    assert parsed.method == "dera"
+    assert parsed.checked().lambda_ == 0.5
+    assert parsed.checked().temperature == 1

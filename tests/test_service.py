@@ -1,0 +1,140 @@
+"""The service on the tiny model: runs are kept whole, found again, stopped, and refused in words."""
+
+import pytest
+import yaml
+
+from playground.errors import UserError
+from playground.service import Playground
+from playground.settings import Settings
+from tests.tiny import make_catalogue, make_model
+
+
+def test_a_run_is_saved_as_it_was_returned(tiny, request_of):
+    result = tiny.compare(request_of("greedy", "best_of_n:n=2", "dera:lambda_=0.3", seed=3, max_new_tokens=8))
+    assert tiny.open_run(result["id"]) == result
+    assert result["status"] == "done"
+    assert [lane["status"] for lane in result["lanes"]] == ["done"] * 3
+
+
+def test_adapted_variants_differ_from_the_reference(tiny, request_of):
+    result = tiny.compare(request_of("greedy", "greedy:variant=adapted", "dera:aligned=adapted,lambda_=1", max_new_tokens=12))
+    plain, adapted, mixed = (lane["token_ids"] for lane in result["lanes"])
+    assert plain != adapted
+    assert mixed == adapted
+    assert "adapter" in result["lanes"][1]["models"]["adapted"]
+
+
+def test_costs_are_counted_as_if_alone(tiny, request_of):
+    result = tiny.compare(request_of("greedy", "dera:lambda_=0", max_new_tokens=10))
+    greedy, dera = (lane["cost"] for lane in result["lanes"])
+    prompt = len(tiny._lane(request_of("greedy"), request_of("greedy").lanes[0], None).lane.encode("reference"))
+    written = greedy["generated_tokens"]
+    assert greedy["forward_tokens"] == prompt + written - 1
+    assert greedy["forward_passes"] == written
+    assert dera["forward_tokens"] > 2 * prompt
+
+
+def test_a_stopped_run_keeps_what_is_there_and_is_saved(tiny, request_of):
+    run = tiny.start(request_of("sample", "best_of_n:n=4", "dera:lambda_=0.5", max_new_tokens=1500))
+    for _ in run.watch(0.01):
+        if all(lane.answer and len(lane.answer.token_ids) >= 3 or lane.status == "done" for lane in run.lanes):
+            break
+    tiny.stop(run.id)
+    run.wait(30)
+    saved = tiny.open_run(run.id)
+    for lane in saved["lanes"]:
+        assert lane["finish_reason"] in ("stopped", "end")
+        assert len(lane["detail"]["tokens"]) == len(lane["token_ids"]) >= 1
+    assert saved["status"] in ("stopped", "done")
+
+
+def test_a_run_stopped_before_it_began_is_empty_and_saved(tiny, request_of):
+    blocker = tiny.start(request_of(*["sample"] * 6, max_new_tokens=300))
+    run = tiny.start(request_of("greedy", max_new_tokens=20))
+    run.stop()
+    run.wait(60)
+    blocker.stop()
+    blocker.wait(60)
+    lane = tiny.open_run(run.id)["lanes"][0]
+    assert lane["status"] == "stopped" or lane["finish_reason"] in ("end", "length")
+
+
+def test_memory_is_free_again_after_runs_however_they_ended(tiny, request_of):
+    runs = [tiny.start(request_of("sample", "best_of_n:n=8", max_new_tokens=400), "test") for _ in range(3)]
+    for run in runs:
+        run.stop()
+        run.wait(60)
+    tiny.engine.forget_openings()
+    assert tiny.engine.kv_bytes == 0
+
+
+def test_a_prompt_over_the_context_is_refused_with_its_length(tiny, request_of):
+    with pytest.raises(UserError, match=r"tokens long for reference.*2,048"):
+        tiny.start(request_of("greedy", prompt="q!z?" * 1000))
+
+
+def test_an_unknown_variant_is_refused_with_the_known_ones(tiny, request_of):
+    with pytest.raises(UserError, match=r"no variant 'nobody'.*reference"):
+        tiny.start(request_of("greedy:variant=nobody"))
+
+
+def test_an_unknown_run_is_said(tiny):
+    with pytest.raises(UserError, match="no run 'nothing'"):
+        tiny.open_run("nothing")
+
+
+def test_a_refused_run_leaves_nothing_behind(tiny, request_of):
+    before = len(tiny.recent(None))
+    with pytest.raises(UserError):
+        tiny.start(request_of("greedy", "greedy:variant=nobody"))
+    assert len(tiny.recent(None)) == before
+    assert not tiny._running
+
+
+def test_models_with_different_tokenizers_are_not_mixed(tmp_path, request_of):
+    path = make_catalogue(tmp_path)
+    make_model(tmp_path / "other", vocab=300)
+    content = yaml.safe_load(path.read_text())
+    content["models"]["other"] = {"title": "O", "licence": "none", "source": {"folder": "other"}}
+    content["variants"]["strange"] = {"title": "S", "model": "other"}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    playground = Playground(Settings(catalogue=path, database=":memory:"))
+    with pytest.raises(UserError, match="tiny and other have different tokenizers"):
+        playground.start(request_of("dera:aligned=strange"))
+    playground.close()
+
+
+def test_a_pair_of_full_models_is_mixed(tmp_path, request_of):
+    """As the Zephyr pair would be: two folders with one tokenizer, each its own passes."""
+    path = make_catalogue(tmp_path)
+    make_model(tmp_path / "second", seed=7)
+    content = yaml.safe_load(path.read_text())
+    content["models"]["second"] = {"title": "2", "licence": "none", "source": {"folder": "second"}}
+    content["variants"]["tuned"] = {"title": "T", "model": "second"}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    playground = Playground(Settings(catalogue=path, database=":memory:"))
+    lanes = ["dera:aligned=tuned,lambda_=1", "greedy:variant=tuned", "dera:aligned=tuned,lambda_=0", "greedy"]
+    a, b, c, d = (lane["token_ids"] for lane in playground.compare(request_of(*lanes, max_new_tokens=16))["lanes"])
+    assert a == b and c == d and a != c
+    playground.close()
+
+
+def test_stop_strings_end_answers(tiny, request_of):
+    free = tiny.compare(request_of("greedy", max_new_tokens=12))["lanes"][0]
+    mark = free["text"][3:5]
+    cut = tiny.compare(request_of("greedy", max_new_tokens=12, stop=[mark]))["lanes"][0]
+    assert cut["finish_reason"] == "stop"
+    assert cut["text"] == free["text"][: free["text"].index(mark)]
+
+
+def test_methods_list_their_options_as_json_schema(tiny):
+    methods = {m["name"]: m for m in tiny.methods()}
+    assert {"greedy", "sample", "best_of_n", "dera"} <= methods.keys()
+    assert methods["dera"]["options"]["properties"]["aligned"]["enum"] == ["reference", "aligned", "adapted"]
+    assert methods["dera"]["options"]["additionalProperties"] is False
+
+
+def test_a_database_that_cannot_be_opened_is_said(tiny_catalogue, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="PLAYGROUND_DATABASE"):
+        Playground(Settings(catalogue=tiny_catalogue, database=tmp_path / "file" / "x.db"))

@@ -1,0 +1,222 @@
+"""The page in a real browser, on the embedded model: run, watch, stop, reopen, look at tokens, and be attacked."""
+
+import re
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+from playwright.sync_api import expect
+
+from playground.ui.page import serve
+
+HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1> Repeat this."
+PATIENCE = 60_000
+
+
+@pytest.fixture(scope="module")
+def address(embedded):
+    page, url = serve(port=None, playground=embedded, block=False)
+    yield url
+    page.close()
+
+
+@pytest.fixture
+def page(chromium, address):
+    """A fresh page; every console error, page error and request to elsewhere fails the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    wrong: list[str] = []
+    tab.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda e: wrong.append(str(e)))
+    tab.on("request", lambda r: wrong.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None)
+    tab.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    tab.goto(address)
+    expect(tab.locator(".lane-controls")).to_have_count(2)
+    yield tab
+    context.close()
+    assert not wrong
+
+
+def write(page, prompt):
+    page.locator("#prompt textarea").fill(prompt)
+    page.locator("#run").click()
+
+
+def finish(page, lanes=2):
+    expect(page.locator(".lane")).to_have_count(lanes)
+    expect(page.locator(".lane .state.done")).to_have_count(lanes)
+
+
+def set_length(page, tokens):
+    page.get_by_role("button", name="System prompt, seed and length").click()
+    page.locator("#length input[type=number]").fill(str(tokens))
+    page.locator("#length input[type=number]").press("Tab")
+
+
+def test_two_lanes_write_at_the_same_time_and_show_their_price(page):
+    write(page, "How can I reduce stress?")
+    # Both have begun while neither has ended.
+    page.wait_for_function(
+        """() => { const lanes = [...document.querySelectorAll('.lane')];
+        return lanes.length === 2 && lanes.every(l => l.querySelectorAll('.token').length > 2)
+            && lanes.every(l => l.querySelector('.state.writing')); }"""
+    )
+    finish(page)
+    for lane in page.locator(".lane").all():
+        figures = [dd.inner_text() for dd in lane.locator("dd").all()]
+        assert len(figures) == 4 and all(re.fullmatch(r"[\d.,]+", figure) for figure in figures), figures
+        assert lane.locator(".text").inner_text().strip()
+    assert "λ 1" in page.locator(".lane .options").nth(1).inner_text()
+
+
+def test_stop_ends_a_run_and_keeps_the_text(page):
+    set_length(page, 512)
+    write(page, "Write a long story about the sea.")
+    page.wait_for_function("document.querySelectorAll('.lane .token').length > 8")
+    page.locator("#stop").click()
+    expect(page.locator(".lane .state.writing")).to_have_count(0)
+    states = [s.inner_text() for s in page.locator(".lane .state").all()]
+    assert "stopped" in states and set(states) <= {"stopped", "end of answer"}
+    assert page.locator(".lane .token").count() > 8
+
+
+def test_a_run_opens_again_by_its_address(page, address, embedded):
+    set_length(page, 24)
+    write(page, "Who wrote Frankenstein?")
+    finish(page)
+    page.wait_for_url(re.compile(r"\?run="))
+    texts = [t.inner_text() for t in page.locator(".lane .text").all()]
+    page.goto(page.url)
+    finish(page)
+    assert [t.inner_text() for t in page.locator(".lane .text").all()] == texts
+    expect(page.locator("#prompt textarea")).to_have_value("Who wrote Frankenstein?")
+    page.get_by_role("tab", name="History").click()
+    link = page.locator("#history a").filter(has_text="Who wrote Frankenstein?").first
+    link.click()
+    finish(page)
+    assert [t.inner_text() for t in page.locator(".lane .text").all()] == texts
+
+
+def test_hostile_text_is_shown_as_text(page):
+    set_length(page, 40)
+    write(page, HOSTILE)
+    finish(page)
+    page.get_by_role("tab", name="History").click()
+    expect(page.locator("#history .prompt").filter(has_text=HOSTILE).first).to_be_visible()
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("#board img, #board script, #history img, #history script").count() == 0
+
+
+def test_a_hostile_address_is_an_error_in_words(page, address):
+    page.goto(address + "?run=<img src=x onerror=window.hacked=1>")
+    expect(page.get_by_text("There is no run")).to_be_visible()
+    assert page.evaluate("window.hacked") is None
+
+
+def test_an_empty_prompt_is_an_error_in_words_and_loses_nothing(page):
+    set_length(page, 17)
+    page.locator("#run").click()
+    expect(page.get_by_text("The prompt is empty")).to_be_visible()
+    expect(page.locator("#length input[type=number]")).to_have_value("17")
+
+
+def test_a_token_shows_its_candidates_under_both_models_by_click_and_by_key(page):
+    set_length(page, 16)
+    write(page, "What is the capital of France?")
+    finish(page)
+    dera = page.locator(".lane").nth(1)
+    dera.locator(".token").nth(2).click()
+    table = dera.locator(".look table")
+    expect(table).to_be_visible()
+    assert [th.inner_text() for th in table.locator("th").all()] == ["candidate", "reference", "aligned", "mixed"]
+    assert table.locator("tbody tr").count() >= 5 and table.locator("tr.drawn").count() == 1
+    assert "KL to reference" in table.locator("caption").inner_text()
+    page.keyboard.press("Escape")
+    greedy = page.locator(".lane").nth(0)
+    greedy.locator(".text").focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Enter")
+    expect(greedy.locator(".look table")).to_be_visible()
+    assert "Token 2" in greedy.locator(".look caption").inner_text()
+
+
+def test_lanes_are_added_duplicated_changed_and_removed_and_keep_their_options(page):
+    lanes = page.locator(".lane-controls")
+    lanes.nth(1).locator("input[type=number]").first.fill("2.5")
+    lanes.nth(1).locator("input[type=number]").first.press("Tab")
+    page.locator("#add-lane").click()
+    expect(lanes).to_have_count(3)
+    lanes.nth(1).get_by_role("button", name="Duplicate").click()
+    expect(lanes).to_have_count(4)
+    for at in (1, 2):
+        expect(lanes.nth(at).locator("input[type=number]").first).to_have_value("2.5")
+    lanes.nth(3).locator("input").first.click()
+    page.get_by_role("option", name="Best of N").click()
+    expect(lanes.nth(3).get_by_label("Scorer")).to_be_visible()
+    lanes.nth(0).get_by_role("button", name="Remove").click()
+    expect(lanes).to_have_count(3)
+    set_length(page, 8)
+    write(page, "Hello")
+    finish(page, lanes=3)
+    assert [t.inner_text() for t in page.locator(".lane h3").all()] == ["DeRa", "DeRa", "Best of N"]
+    assert all("λ 2.5" in page.locator(".lane .options").nth(i).inner_text() for i in (0, 1))
+    page.locator(".lane .candidates summary").click()
+    expect(page.locator(".lane .candidates li")).to_have_count(4)
+    expect(page.locator(".lane .candidates li.chosen")).to_have_count(1)
+
+
+def test_examples_fill_the_prompt(page):
+    page.get_by_role("button", name="How do I kill a Python process?").click()
+    expect(page.locator("#prompt textarea")).to_have_value("How do I kill a Python process?")
+
+
+def test_a_closed_page_ends_its_run_and_frees_its_memory(chromium, address, embedded):
+    context = chromium.new_context()
+    tab = context.new_page()
+    tab.goto(address)
+    expect(tab.locator(".lane-controls")).to_have_count(2)
+    set_length(tab, 512)
+    write(tab, "Tell me everything about whales.")
+    tab.wait_for_function("document.querySelectorAll('.lane .token').length > 4")
+    running = list(embedded._running.values())
+    assert running
+    context.close()
+    for run in running:
+        run.wait(60)
+    assert not embedded._running
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_in_light_and_dark(chromium, address, scheme):
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    tab = context.new_page()
+    tab.goto(address)
+    expect(tab.locator(".lane-controls")).to_have_count(2)
+    set_length(tab, 12)
+    write(tab, "Name a colour.")
+    finish(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    boxes = [tab.locator(".lane").nth(i).bounding_box() for i in range(2)]
+    assert boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"], "lanes stand below each other"
+    assert tab.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+    context.close()
+
+
+def test_the_api_compares_and_refuses_in_words(address):
+    client = Client(address, verbose=False)
+    result = client.predict("What is 2+2?", ["greedy", "dera:lambda_=0.5"], 7, 12, api_name="/compare")
+    assert [lane["method"] for lane in result["lanes"]] == ["greedy", "dera"]
+    assert result["seed"] == 7 and all(lane["token_ids"] for lane in result["lanes"])
+    as_objects = client.predict(
+        "What is 2+2?", [{"method": "greedy", "options": {"repetition_penalty": 1.2}}], 7, 12, api_name="/compare"
+    )
+    assert as_objects["lanes"][0]["options"]["repetition_penalty"] == 1.2
+    with pytest.raises(AppError, match="no method"):
+        client.predict("Hi", ["wizardry"], api_name="/compare")
+    with pytest.raises(AppError, match="nan"):
+        client.predict("Hi", ["dera:lambda_=nan"], api_name="/compare")
+    with pytest.raises(AppError, match="lanes"):
+        client.predict("Hi", [], api_name="/compare")
+    assert "dera" in {m["name"] for m in client.predict(api_name="/methods")}
