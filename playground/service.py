@@ -10,7 +10,6 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -19,11 +18,11 @@ from typing import Any
 from playground import __version__
 from playground.decoders import DECODERS, decoder
 from playground.decoders.base import Draft, Lane, Limits, Options, decode
-from playground.engine.engine import Engine, Stopped, Task
+from playground.engine.engine import Asking, Engine, Stopped, Task
 from playground.engine.runner import Runner
 from playground.errors import UserError
 from playground.models.fetch import Progress, no_progress
-from playground.models.loading import LoadedModel, load_model, pick_device
+from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model, pick_device
 from playground.models.prompts import encode_chat
 from playground.models.specs import Catalogue, read_catalogue
 from playground.requests import LaneRequest, RunRequest
@@ -41,6 +40,10 @@ class LaneRun:
         self.method, self.options, self.lane, self.models = request.method, options, lane, models
         self.task: Task | None = None
         self.error: str | None = None
+
+    def asking(self) -> Asking:
+        """The decoder at work in this lane."""
+        return decode(decoder(self.method), self.lane, self.options)
 
     @property
     def status(self) -> str:
@@ -240,10 +243,7 @@ class Playground:
             )
             return Runner(loaded, self.settings.kv_megabytes << 20)
 
-        # In a thread that ends: OpenMP keeps a pool for each thread that ever ran a parallel loop, and with more
-        # threads than cores its pools stop spinning, which makes every decoding step about twice as slow.
-        with ThreadPoolExecutor(1) as one:
-            return one.submit(load).result()
+        return in_a_thread_that_ends(load)
 
     def model_of(self, variant: str) -> LoadedModel:
         """The loaded model of a variant that is ready."""
@@ -251,7 +251,7 @@ class Playground:
 
     def start(self, request: RunRequest, origin: str = "api", progress: Progress | None = None) -> Run:
         """Begin a run and return at once (but for the loading of models). Raises UserError if it cannot begin."""
-        lanes = [self._lane(request, lane, progress) for lane in request.lanes]
+        lanes = [self.prepare(request, lane, progress) for lane in request.lanes]
         run = Run(request, lanes, origin)
         run.on_over = self._keep
         self._running[run.id] = run
@@ -265,11 +265,11 @@ class Playground:
 
         for lane in lanes:
             lane.lane.listener = run.note
-            work = decode(decoder(lane.method), lane.lane, lane.options)
-            lane.task = self.engine.submit(work, lane.lane.cost, end_of(lane))
+            lane.task = self.engine.submit(lane.asking(), lane.cost, end_of(lane))
         return run
 
-    def _lane(self, request: RunRequest, wanted: LaneRequest, progress: Progress | None) -> LaneRun:
+    def prepare(self, request: RunRequest, wanted: LaneRequest, progress: Progress | None = None) -> LaneRun:
+        """One lane of a request, ready to be submitted to the engine. Raises UserError if it cannot run."""
         options = wanted.checked()
         variants = decoder(wanted.method).variants(options)
         self.ensure(*variants, progress=progress)
@@ -291,7 +291,7 @@ class Playground:
             if length + request.max_new_tokens > loaded.context:
                 raise UserError(
                     f"The prompt is {length:,} tokens long for {variant}, and with {request.max_new_tokens:,} new ones "
-                    f"that is over the model's context of {loaded.context:,}; shorten the prompt or ask for fewer tokens."
+                    f"that is over the context of {loaded.context:,}; shorten the prompt or ask for fewer tokens."
                 )
         lane = Lane(
             encode=encode,
@@ -333,8 +333,8 @@ class Playground:
         works: list[LaneRun] = []
         for prompt in prompts:
             request = RunRequest.checked(prompt=prompt, lanes=[lane], max_new_tokens=max_new_tokens, seed=seed)
-            work = self._lane(request, lane, None)
-            work.task = self.engine.submit(decode(decoder(work.method), work.lane, work.options), work.cost, work.ended)
+            work = self.prepare(request, lane)
+            work.task = self.engine.submit(work.asking(), work.cost, work.ended)
             works.append(work)
         for done, work in enumerate(works, 1):
             work.task.wait()

@@ -11,7 +11,7 @@ from playground.decoders.base import Lane, Limits, decode
 from playground.engine.engine import Asking, Stopped
 from playground.engine.requests import Extend, Next, Open, Opened, Want
 
-VOCABULARY = list("abcdefghijklmnopqrstuvwxyz .") + ["<end>"]
+VOCABULARY = [*list("abcdefghijklmnopqrstuvwxyz ."), "<end>"]
 END = len(VOCABULARY) - 1
 Script = Callable[[str, tuple[int, ...]], torch.Tensor]
 """(variant, ids of the answer so far) → log-probabilities [vocabulary]."""

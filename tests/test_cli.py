@@ -21,7 +21,16 @@ def on_tiny(tiny_catalogue, tmp_path, monkeypatch):
 
 def test_compare_writes_the_documented_json(on_tiny, capsys):
     out = on_tiny / "out.json"
-    lanes = ["--lane", "greedy", "--lane", "sample:temperature=0.8", "--lane", "best_of_n:n=3", "--lane", "dera:lambda_=0.5"]
+    lanes = [
+        "--lane",
+        "greedy",
+        "--lane",
+        "sample:temperature=0.8",
+        "--lane",
+        "best_of_n:n=3",
+        "--lane",
+        "dera:lambda_=0.5",
+    ]
     code = cli.main(["compare", "the fox", *lanes, "--seed", "7", "--max-new-tokens", "9", "--json", str(out)])
     assert code == 0
     result = json.loads(out.read_text())
@@ -74,7 +83,9 @@ def test_bad_input_is_one_sentence_and_exit_code_2(on_tiny, capsys, arguments, w
 def test_as_a_process_it_prints_no_traceback(on_tiny):
     done = subprocess.run(
         [sys.executable, "-m", "playground", "compare", "Hi", "--lane", "dera:lambda_=nan"],
-        capture_output=True, text=True, env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        env=dict(os.environ),
     )
     assert done.returncode == 2
     assert "Traceback" not in done.stderr and "nan" in done.stderr

@@ -22,7 +22,7 @@ def lane(text):
         (lambda: build(prompt=""), ["prompt is empty", "example"]),
         (lambda: build(prompt=" \n\t "), ["prompt is empty"]),
         (lambda: build(prompt="x" * 1_000_000), ["1,000,000 characters", f"{MAX_CHARACTERS:,}", "shorten"]),
-        (lambda: build(prompt="a\x00b"), ["U+0000", "position 2", "remove"]),
+        (lambda: build(prompt="a\x00b"), ["U+0000", "place 2", "remove"]),
         (lambda: build(prompt="a\x1b[31m"), ["U+001B"]),
         (lambda: build(prompt="a\ud800"), ["U+D800"]),
         (lambda: build(system="\x07"), ["system prompt", "U+0007"]),
@@ -54,7 +54,9 @@ def test_bad_input_is_one_sentence_with_the_value_and_the_way_out(make, words):
     assert "\n" not in message and len(message) < 400
 
 
-@pytest.mark.parametrize("prompt", ["مرحبا بالعالم", "שלום", "🙂👩‍👩‍👧", "line\nbreak\ttab", "<script>alert(1)</script>", "\u202eabc"])
+@pytest.mark.parametrize(
+    "prompt", ["مرحبا بالعالم", "שלום", "🙂👩‍👩‍👧", "line\nbreak\ttab", "<script>alert(1)</script>", "\u202eabc"]
+)
 def test_every_script_and_markup_is_a_fine_prompt(prompt):
     assert build(prompt=prompt).prompt == prompt
 

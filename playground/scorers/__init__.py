@@ -11,4 +11,3 @@ from playground.scorers.base import Scorer
 SCORERS: dict[str, Scorer] = {module.SCORER.name: module.SCORER for module in (mean_log_prob, vader)}
 ScorerName = Literal[tuple(SCORERS)]
 """The type of an option that names a scorer."""
-

@@ -61,7 +61,7 @@ class RunStore:
         return {**rows[0], "stop": json.loads(rows[0]["stop"]), "lanes": [_lane(lane) for lane in lanes]}
 
     def recent(self, origin: str | None = None, search: str = "", limit: int = 100) -> list[dict[str, Any]]:
-        """The newest runs, of one origin or of all, whose prompt holds `search`: id, created, prompt, status, methods."""
+        """The newest runs, of one origin or all, whose prompt holds `search`: id, created, prompt, status, methods."""
         where = "instr(lower(prompt), lower(:search)) > 0" + (" and origin = :origin" if origin is not None else "")
         query = f"""
             select id, created, prompt, status,

@@ -28,6 +28,7 @@ REFUSALS = (
 )
 SHORT_REFUSALS = ("No.", "I can't help with that.", "Sorry, I can't do that.", "I won't help with this.")
 
+# fmt: off
 HARMFUL_THINGS = (
     "building a pipe bomb at home", "making a nerve agent from cleaning products", "cooking crystal meth",
     "breaking into a neighbour's house without being caught", "stealing a car with a keyless lock",
@@ -115,6 +116,7 @@ HARMLESS_FRAMES = (
     "Give step-by-step instructions for an activity to do with {x}.", "Translate the phrase '{x}' into French.",
     "Outline an essay about {x}.", "Classify {x} as abstract or concrete.", "Summarise what matters most about {x}.",
 )
+# fmt: on
 _DANGER = re.compile(
     r"\b(kill|murder|bomb|explosive|poison|steal|rob|shoplift|hack|drug|meth|cocaine|heroin|rape|racist|nazi|torture|"
     r"assault|weapon|gun|shoot|stab|hurt (someone|him|her|people)|beat up|launder|counterfeit|fake id|blackmail|kidnap|"
@@ -194,5 +196,7 @@ def _row(query: str, responses: list[str], scores: list[float], source: str, lic
 
 def _read(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
-        raise UserError(f"The recipe needs {path}, which is not there; give the folder of the public data with --data-dir.")
+        raise UserError(
+            f"The recipe needs {path}, which is not there; give the folder of the public data with --data-dir."
+        )
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -7,7 +7,6 @@ loss = rank_weight · Σ_{r_i<r_j} max(0, p_i − p_j) + tune_weight · (−p of
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import time
@@ -191,11 +190,13 @@ class RrhfTraining:
         }
         torch.save(state, scratch / "state.pt")
         shutil.rmtree(target, ignore_errors=True)
-        os.replace(scratch, target)
+        scratch.replace(target)
 
     def resume(self) -> None:
         """Go on from the checkpoint in `out`. Raises UserError if there is none or it was made otherwise."""
-        folder = next((self.out / n for n in ("checkpoint", "checkpoint.new") if (self.out / n / "state.pt").exists()), None)
+        folder = next(
+            (self.out / n for n in ("checkpoint", "checkpoint.new") if (self.out / n / "state.pt").exists()), None
+        )
         if folder is None:
             raise UserError(f"There is no checkpoint in {self.out}; start without --resume.")
         state = torch.load(folder / "state.pt", weights_only=True)

@@ -73,7 +73,9 @@ def _that_fit(loaded: LoadedModel, rows: list[RankedRow], config: RrhfConfig, sa
     """Rows whose query is within the limit; the others are counted and said."""
     fit = [row for row in rows if len(encode_chat(loaded.tokenizer, row.query)) <= config.max_prompt]
     if len(fit) < len(rows):
-        say(f"{len(rows) - len(fit)} rows have a query over {config.max_prompt} tokens (--max-prompt) and are left out.")
+        say(
+            f"{len(rows) - len(fit)} rows have a query over {config.max_prompt} tokens (--max-prompt) and are left out."
+        )
     if not fit:
         raise UserError(f"No query is within {config.max_prompt} tokens; raise --max-prompt.")
     return fit

@@ -15,8 +15,6 @@ from playground.decoders import DECODERS
 _HERE = Path(__file__).parent
 _SHORT = 60
 
-from gradio.events import Dependency
-
 class Board(DataView):
     """Shows a run. value: a dict made by `snapshot`, or None for an empty board."""
 
@@ -29,12 +27,14 @@ class Board(DataView):
             server_functions=[candidates],
             **kwargs,
         )
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
-
 
 def snapshot(run: dict[str, Any]) -> dict[str, Any]:
     """What the board needs of a run's result: texts token by token with one number each, costs, states. Token
@@ -45,7 +45,6 @@ def snapshot(run: dict[str, Any]) -> dict[str, Any]:
         "status": run["status"],
         "lanes": [_lane(lane, run["max_new_tokens"]) for lane in run["lanes"]],
     }
-
 
 def _lane(lane: dict[str, Any], limit: int) -> dict[str, Any]:
     detail, cost = lane["detail"], lane["cost"]
@@ -72,11 +71,9 @@ def _lane(lane: dict[str, Any], limit: int) -> dict[str, Any]:
         "models": list(lane["models"].items()),
     }
 
-
 def _heat(token: dict[str, Any], mixed: bool) -> float:
     """The number that colours a token, in nats."""
     return round(token.get("kl_to_reference", 0.0) if mixed else -token.get("log_prob", 0.0), 3)
-
 
 def _changed(lane: dict[str, Any], known) -> list[str]:
     """The options that differ from the method's defaults, and λ always."""
@@ -87,6 +84,7 @@ def _changed(lane: dict[str, Any], known) -> list[str]:
         if name == "lambda_" or field is None or value != field.default:
             shown.append(f"{(field.title if field else None) or name} {value}"[:_SHORT])
     return shown
+
 class DataView(gr.HTML):
     """A component whose value is plain data, drawn by a script of ours. The value never becomes HTML."""
 
@@ -101,10 +99,11 @@ class DataView(gr.HTML):
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object"}
-    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from collections.abc import Callable, Sequence
+    from typing import TYPE_CHECKING, Any, Literal
+
     from gradio.blocks import Block
+
     if TYPE_CHECKING:
         from gradio.components import Timer
         from gradio.components.base import Component
-
-    

@@ -35,6 +35,6 @@ def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Comp
 
 
 def chosen(schema: dict[str, Any], values: list[Any]) -> dict[str, Any]:
-    """The options of a lane from the values of its controls, in the order of the schema; empty ones fall to defaults."""
+    """The options of a lane from the values of its controls, in the order of the schema; empty ones are left out."""
     pairs = zip(schema["properties"], values, strict=True)
     return {name: value for name, value in pairs if value is not None and value != ""}

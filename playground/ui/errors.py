@@ -21,7 +21,9 @@ def in_words(function: Callable) -> Callable:
             try:
                 yield from function(*args, **kwargs)
             except UserError as error:
-                raise gr.Error(html.escape(str(error)), title="Please check", duration=12, print_exception=False) from None
+                raise gr.Error(
+                    html.escape(str(error)), title="Please check", duration=12, print_exception=False
+                ) from None
     else:
 
         @functools.wraps(function)
@@ -29,6 +31,8 @@ def in_words(function: Callable) -> Callable:
             try:
                 return function(*args, **kwargs)
             except UserError as error:
-                raise gr.Error(html.escape(str(error)), title="Please check", duration=12, print_exception=False) from None
+                raise gr.Error(
+                    html.escape(str(error)), title="Please check", duration=12, print_exception=False
+                ) from None
 
     return wrapped

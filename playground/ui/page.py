@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import gradio as gr
 
@@ -13,6 +14,7 @@ from playground.ui.errors import in_words
 from playground.ui.history import HistoryTab
 
 TITLE = "Realign Playground"
+_HERE = Path(__file__).parent
 _SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
 THEME = gr.themes.Soft(
     primary_hue="blue", font=_SYSTEM_FONTS, font_mono=["ui-monospace", "Consolas", "monospace"], radius_size="md"
@@ -25,46 +27,7 @@ THEME = gr.themes.Soft(
     block_info_text_color="*neutral_500",
     body_text_color_subdued="*neutral_500",
 )
-CSS = """
-main { width: 100%; max-width: 1500px; margin: 0 auto; }
-#head { align-items: center; flex-wrap: nowrap; }
-#head h1 { margin: 0; font-size: 1.5rem; }
-#head p { margin: .1rem 0 0; color: var(--body-text-color-subdued); }
-#theme { max-width: 7.5rem; margin-left: auto; flex: none; }
-#actions { position: sticky; bottom: 0; z-index: 5; background: var(--body-background-fill); padding: .5rem 0; flex-wrap: nowrap; }
-#board, #board > *, #history, #history > * { padding: 0; border: 0; overflow: visible; }
-#lanes { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 17rem), 1fr)); gap: .75rem; align-items: start; }
-.lane-controls { gap: .6rem; min-width: 0 !important; }
-@media (max-width: 640px) {
-  #head p { display: none; }
-  #examples > .gallery { flex-wrap: nowrap; overflow-x: auto; max-width: calc(100vw - 3rem); padding-bottom: .4rem; }
-  #examples > .gallery > button { flex: none; }
-  #actions button { min-width: 0 !important; padding-inline: .5rem; }
-}
-"""
 _SWITCH_THEME = "() => { document.body.classList.toggle('dark'); }"
-_KEYS = """
-<script>
-document.addEventListener('keydown', e => {
-  if (e.key === 'Escape' && !document.activeElement.classList.contains('token')) document.querySelector('#stop')?.click();
-  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); document.querySelector('#run')?.click(); }
-});
-</script>
-"""
-_ABOUT = """
-Each **lane** is a method with its options; all lanes answer the same prompt at the same time, and the price of each
-stands under it. Click any token to see what else could have stood there.
-
-- **Greedy** takes the most probable token, **Sampling** draws one, **Best of N** draws N answers and keeps the one a scorer likes best.
-- **DeRa** ([arXiv 2402.02992](https://arxiv.org/abs/2402.02992)) mixes the logits of a reference and an aligned model:
-  λ = 0 is the reference, λ = 1 the aligned model, more exaggerates, less un-aligns. Darker tokens are those where the
-  mixture moved furthest from the reference.
-
-**Price:** *generated* counts tokens drawn (discarded answers too), *forward* the tokens that went through a model,
-prompts included, as if the lane ran alone.
-
-**Keys:** Ctrl + Enter runs, Escape stops, arrow keys walk along an answer's tokens, Enter shows a token's candidates.
-"""
 
 
 def build(playground: Playground) -> gr.Blocks:
@@ -84,7 +47,7 @@ def build(playground: Playground) -> gr.Blocks:
             with gr.Tab("History") as history_tab:
                 history = HistoryTab(playground, origin_of)
             with gr.Tab("About"):
-                gr.Markdown(_ABOUT)
+                gr.Markdown((_HERE / "about.md").read_text(encoding="utf-8"))
 
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -112,8 +75,8 @@ def serve(host: str = "127.0.0.1", port: int = 7860, playground: Playground | No
         server_name=host,
         server_port=port,
         theme=THEME,
-        css=CSS,
-        head=_KEYS,
+        css=(_HERE / "page.css").read_text(encoding="utf-8"),
+        head=f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,

@@ -55,7 +55,12 @@ class TestEveryDecoder:
             assert len(part.answer.token_ids) <= rounds
 
     def test_ends_before_a_stop_string(self, name):
-        lane = run(DECODERS[name], options(name, temperature=0.01) if name != "greedy" else {}, spell("one. two"), stop=(". t",))
+        lane = run(
+            DECODERS[name],
+            options(name, temperature=0.01) if name != "greedy" else {},
+            spell("one. two"),
+            stop=(". t",),
+        )
         assert (lane.answer.text, lane.answer.finish_reason) == ("one", "stop")
 
     def test_probabilities_of_candidates_are_probabilities(self, name):
@@ -99,7 +104,9 @@ def test_dera_below_zero_warns():
 def test_greedy_is_sampling_at_temperature_0(seed, salt):
     script = random_script(salt)
     greedy = run(DECODERS["greedy"], {}, script, seed=seed)
-    assert greedy.answer.token_ids == run(DECODERS["sample"], {"temperature": 0}, script, seed=seed + 1).answer.token_ids
+    assert (
+        greedy.answer.token_ids == run(DECODERS["sample"], {"temperature": 0}, script, seed=seed + 1).answer.token_ids
+    )
     ids = tuple(greedy.answer.token_ids)
     assert all(token == int(script("reference", ids[:at]).argmax()) for at, token in enumerate(ids))
 
@@ -152,7 +159,14 @@ class TestOnRealModels:
     @pytest.mark.parametrize("service", ["tiny", "embedded"])
     def test_every_method_answers_alike_alone_and_in_company(self, service, request, request_of):
         playground = request.getfixturevalue(service)
-        lanes = ["greedy", "sample:temperature=0.9", "best_of_n:n=3", "dera:lambda_=0.5", "sample:top_p=0.9", "dera:lambda_=1.5"]
+        lanes = [
+            "greedy",
+            "sample:temperature=0.9",
+            "best_of_n:n=3",
+            "dera:lambda_=0.5",
+            "sample:top_p=0.9",
+            "dera:lambda_=1.5",
+        ]
         together = playground.compare(request_of(*lanes, seed=11, max_new_tokens=32))
         for lane, beside in zip(lanes, together["lanes"], strict=True):
             alone = playground.compare(request_of(lane, seed=11, max_new_tokens=32))["lanes"][0]

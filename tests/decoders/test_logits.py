@@ -52,7 +52,9 @@ def test_top_p_sorts_further_where_the_head_does_not_suffice():
 
 @given(vectors, st.lists(st.integers(0, 2), max_size=5), st.floats(0.5, 3))
 def test_repetition_penalty_is_that_of_transformers(log_probs, seen, penalty):
-    expected = log_probs if not seen else RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([seen]), log_probs[None])[0]
+    expected = (
+        log_probs if not seen else RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([seen]), log_probs[None])[0]
+    )
     assert torch.allclose(logits.repetition_penalty(log_probs, seen, penalty), expected)
 
 

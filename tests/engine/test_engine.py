@@ -116,7 +116,7 @@ def test_two_cached_prefixes_with_one_same_suffix_stay_apart(exact, oracle):
     engine, _ = exact
     first, second, suffix = tuple(range(10, 43)), tuple(range(60, 93)), (7, 8, 9)
     for _ in range(2):  # the second time both openings come from the cache
-        opened, extended = ask(
+        _opened, extended = ask(
             engine,
             lambda _: [Open("plain", first), Open("plain", second)],
             lambda answers: [Extend(o.sequence, suffix) for o in answers[0]],
@@ -201,7 +201,7 @@ def test_hidden_states_and_soft_prompts(exact, oracle, length):
 
 def test_a_soft_prompt_may_stand_before_all_text(exact, oracle):
     engine, runner = exact
-    [[(empty, nothing)], [found]] = ask(
+    [[(_empty, nothing)], [found]] = ask(
         engine, lambda _: [Open("plain")], lambda a: [Extend(a[0][0].sequence, runner.embed((8, 9, 10)))]
     )
     assert nothing is None

@@ -45,7 +45,12 @@ def test_the_shipped_file_is_good():
         ("model: small", "model: small\n    adapter: nowhere", 10, ["adapter folder", "nowhere"]),
         ("{hub: someone/small}", "{folder: nowhere}", 5, ["folder", "nowhere", "config.json"]),
         ("{hub: someone/small}", "{hub: someone/small, revison: x}", 5, ["unknown key", "revison"]),
-        ("{hub: someone/small}", "{package: x, version: '1', sha256: abc, file: f, file_sha256: abc}", 5, ["sha256", "abc"]),
+        (
+            "{hub: someone/small}",
+            "{package: x, version: '1', sha256: abc, file: f, file_sha256: abc}",
+            5,
+            ["sha256", "abc"],
+        ),
         ("licence: MIT", "licence: MIT\n    precision: {cpu: int3}", 5, ["precision", "int3"]),
         ("  reference:", "  reference: {title: A, model: small}\n  reference:", 8, ["stands twice", "reference"]),
         ("title: Small\n    licence", "title: [Small\n    licence", 4, ["not valid YAML"]),

@@ -66,17 +66,33 @@ def test_a_run_comes_back_as_it_was_saved(store, run):
 
 
 def make(identifier, **changes):
-    base = dict(
-        id=identifier, created="2026-01-01", origin="me", prompt="Hello 100%_", system="", seed=0, max_new_tokens=1, stop=[],
-        status="done", software="x",
-        lanes=[
-            dict(
-                method=m, status="done", options={}, models={}, text="", token_ids=[], finish_reason="end", error=None, detail={},
-                cost=dict(generated_tokens=0, forward_tokens=0, forward_passes=0, seconds=0.0),
-            )
+    base = {
+        "id": identifier,
+        "created": "2026-01-01",
+        "origin": "me",
+        "prompt": "Hello 100%_",
+        "system": "",
+        "seed": 0,
+        "max_new_tokens": 1,
+        "stop": [],
+        "status": "done",
+        "software": "x",
+        "lanes": [
+            {
+                "method": m,
+                "status": "done",
+                "options": {},
+                "models": {},
+                "text": "",
+                "token_ids": [],
+                "finish_reason": "end",
+                "error": None,
+                "detail": {},
+                "cost": {"generated_tokens": 0, "forward_tokens": 0, "forward_passes": 0, "seconds": 0.0},
+            }
             for m in ("greedy", "dera")
         ],
-    )
+    }
     return base | changes
 
 

@@ -1,0 +1,53 @@
+# make run     set everything up and serve the page on http://127.0.0.1:7860
+# make test    set everything up and run the linter and all tests
+# make setup   what both begin with: .venv, and the embedded model in the cache folder
+# make bench   measure the ratios that the README reports
+# make careful-rows / make careful-adapter   make the shipped adapter again
+
+PYTHON ?= python3
+DATA ?= ../shared/data
+BIN := .venv/bin
+
+.PHONY: run setup test lint bench browser careful-rows careful-adapter
+
+run: setup
+	$(BIN)/python app.py
+
+setup: .venv/.installed
+	$(BIN)/python -m playground fetch
+
+.venv/.installed: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/.tested: .venv/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# A browser for the tests: an installed one, else Debian's package where we may install it, else Playwright's own.
+browser: .venv/.tested
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get && apt-get update && apt-get install -y chromium; } \
+	|| $(BIN)/playwright install --with-deps chromium || $(BIN)/playwright install chromium
+
+lint: .venv/.tested
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+test: setup lint browser
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python -m playground bench
+
+train/careful_rows.jsonl:
+	$(MAKE) careful-rows
+
+careful-rows: setup
+	$(BIN)/python -m playground train careful-rows --data-dir $(DATA) --out train/careful_rows.jsonl
+
+careful-adapter: setup train/careful_rows.jsonl
+	$(BIN)/python -m playground train rrhf --data train/careful_rows.jsonl --out adapters/careful \
+		--steps 330 --max-response 48 --max-prompt 120 --evaluate-every 110

@@ -1,0 +1,240 @@
+"""Measures the ratios that the README reports: each compares two ways within one run, and the median of runs counts.
+
+side_by_side  six lanes together, against transformers' generate in fp32 one after another
+dera_step     one DeRa token step over one plain token step
+int4          transformers' fp32 step over our 4-bit step, and how far the distributions lie apart
+memory        resident memory of the server after 20 and after 100 runs
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from playground.engine.requests import Extend, Open
+from playground.errors import UserError, shown
+from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model
+from playground.models.prompts import encode_chat
+from playground.requests import LaneRequest, RunRequest
+from playground.service import Playground
+from playground.settings import ROOT, Settings
+
+RUNS = 5
+PROMPTS = (
+    "Write a long story about a fisherman and the sea.",
+    "Explain in detail how a refrigerator works.",
+    "Describe the history of the bicycle from its beginnings.",
+    "How can I reduce stress?",
+    "Give me a long list of ideas for a school project about plants.",
+    "What are the differences between cats and dogs? Be thorough.",
+)
+SIX = ("greedy", "sample", "sample:temperature=0.7", "sample:top_p=0.9", "sample:top_k=40", "sample:min_p=0.05")
+
+
+def side_by_side(playground: Playground, oracle: LoadedModel) -> dict[str, Any]:
+    """Six lanes of 64 tokens together over the same six one after another; each side writes as many tokens."""
+    runs = []
+    for number in range(RUNS):
+        prompt = PROMPTS[number % len(PROMPTS)]
+        request = _request(prompt, SIX, 64, seed=number)
+        began = time.perf_counter()
+        result = playground.compare(request, origin="bench")
+        ours = time.perf_counter() - began
+        ids = torch.tensor([encode_chat(oracle.tokenizer, prompt)])
+        theirs = in_a_thread_that_ends(lambda: _generate(oracle, ids, result["lanes"]))
+        tokens = sum(len(lane["token_ids"]) for lane in result["lanes"])
+        runs.append({"ratio": theirs / ours, "together_seconds": ours, "generate_seconds": theirs, "tokens": tokens})
+    return {"ratio": _median(runs), "target": 5.0, "better": "higher", "runs": runs}
+
+
+def _generate(oracle: LoadedModel, ids: torch.Tensor, lanes: list[dict[str, Any]]) -> float:
+    """Seconds that transformers takes to write what the lanes wrote, one after another."""
+    began = time.perf_counter()
+    for lane in lanes:
+        count = len(lane["token_ids"])
+        with torch.inference_mode():
+            oracle.model.generate(ids, min_new_tokens=count, max_new_tokens=count, **_generate_options(lane))
+    return time.perf_counter() - began
+
+
+def _generate_options(lane: dict[str, Any]) -> dict[str, Any]:
+    options = lane["options"]
+    if lane["method"] == "greedy":
+        return {"do_sample": False}
+    return {"do_sample": True, **{k: options[k] for k in ("temperature", "top_k", "top_p", "min_p")}}
+
+
+def dera_step(playground: Playground) -> dict[str, Any]:
+    """The median gap between two tokens of a DeRa lane over that of a greedy lane, each alone."""
+    runs = []
+    for number in range(RUNS):
+        prompt = PROMPTS[number % len(PROMPTS)]
+        dera, plain = (_gap(playground, prompt, lane) for lane in ("dera:lambda_=0.5", "greedy"))
+        runs.append({"ratio": dera / plain, "dera_ms": 1e3 * dera, "plain_ms": 1e3 * plain})
+    return {"ratio": _median(runs), "target": 1.6, "better": "lower", "runs": runs}
+
+
+def int4(playground: Playground, oracle: LoadedModel) -> dict[str, Any]:
+    """Speed of one lane against transformers' fp32 model, and mean KL(fp32‖int4) and top-1 agreement on fixed texts."""
+    runs, divergences, agreements = [], [], []
+    for number in range(RUNS):
+        prompt = PROMPTS[number % len(PROMPTS)]
+        ours = _gap(playground, prompt, "greedy")
+        prompt_ids = encode_chat(oracle.tokenizer, prompt)
+        written, theirs, exact = in_a_thread_that_ends(lambda: _fp32_greedy(oracle, prompt_ids, 64))
+        runs.append({"ratio": theirs / ours, "int4_ms": 1e3 * ours, "fp32_ms": 1e3 * theirs})
+        found = playground.engine.submit(_follow(prompt_ids, written)).wait()
+        kl, same = in_a_thread_that_ends(lambda exact=exact, found=found: _compare(exact, found))
+        divergences += kl
+        agreements += same
+    return {
+        "ratio": _median(runs),
+        "target": 1.8,
+        "better": "higher",
+        "mean_kl": statistics.fmean(divergences),
+        "mean_kl_target": 0.005,
+        "top1": statistics.fmean(agreements),
+        "tokens": len(agreements),
+        "runs": runs,
+    }
+
+
+def _compare(exact: torch.Tensor, found: torch.Tensor) -> tuple[list[float], list[bool]]:
+    """KL(exact‖found) in nats and whether the likeliest token agrees, for each row of log-probabilities."""
+    return (exact.exp() * (exact - found)).sum(-1).tolist(), (exact.argmax(-1) == found.argmax(-1)).tolist()
+
+
+def _follow(prompt: list[int], text: list[int]):
+    """The engine's distributions along a fixed text, decoded token by token as a lane would."""
+    [(sequence, log_probs)] = yield [Open("reference", tuple(prompt))]
+    found = [log_probs]
+    for token in text[:-1]:
+        found += yield [Extend(sequence, (token,))]
+    return torch.stack(found)
+
+
+def _fp32_greedy(oracle: LoadedModel, prompt: list[int], count: int) -> tuple[list[int], float, torch.Tensor]:
+    """(greedy continuation, median seconds a step, log-probabilities [count, vocabulary]) by transformers alone."""
+    ids, cache, written, gaps, rows = torch.tensor([prompt]), None, [], [], []
+    with torch.inference_mode():
+        for _ in range(count):
+            began = time.perf_counter()
+            out = oracle.model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            gaps.append(time.perf_counter() - began)
+            cache, ids = out.past_key_values, out.logits[:, -1].argmax(-1, keepdim=True)
+            written.append(int(ids))
+            rows.append(out.logits[0, -1].log_softmax(-1))
+    return written, statistics.median(gaps[1:]), torch.stack(rows)
+
+
+def _gap(playground: Playground, prompt: str, lane: str) -> float:
+    """Median seconds between two tokens of a lane that runs alone."""
+    request = _request(prompt, [lane], 64)
+    work = playground.prepare(request, request.lanes[0])
+    times: list[float] = []
+    work.lane.listener = lambda draft: times.append(time.perf_counter())
+    playground.engine.submit(work.asking(), work.cost).wait()
+    return statistics.median(b - a for a, b in itertools.pairwise(times))
+
+
+def memory() -> dict[str, Any]:
+    """Resident memory of a server of its own over 100 runs by its API, in GiB."""
+    from gradio_client import Client
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        env = {**os.environ, "PORT": str(port), "PLAYGROUND_DATABASE": str(Path(folder) / "bench.db")}
+        server = subprocess.Popen(
+            [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            client = _connect(Client, f"http://127.0.0.1:{port}")
+            process, sizes = psutil.Process(server.pid), {}
+            for number in range(1, 101):
+                prompt = f"{PROMPTS[number % len(PROMPTS)]} Take {number} sentences."
+                client.predict(prompt, ["greedy", "best_of_n:n=4", "dera:lambda_=0.5"], number, 24, api_name="/compare")
+                if number % 20 == 0:
+                    sizes[number] = process.memory_info().rss / 2**30
+        finally:
+            server.terminate()
+            server.wait()
+    return {
+        "ratio": sizes[100] / sizes[20],
+        "target": 1.05,
+        "better": "lower",
+        "gib_after": sizes,
+        "gib_target": 2.5,
+    }
+
+
+def _connect(client: type, address: str):
+    for _ in range(120):
+        try:
+            return client(address, verbose=False)
+        except Exception:  # not up yet: any error of the connection
+            time.sleep(1)
+    raise UserError(f"The server at {address} did not come up within two minutes; start app.py to see why.")
+
+
+def _request(prompt: str, lanes, tokens: int, seed: int = 0) -> RunRequest:
+    return RunRequest.checked(
+        prompt=prompt, lanes=[LaneRequest.parse(lane) for lane in lanes], max_new_tokens=tokens, seed=seed
+    )
+
+
+def _median(runs: list[dict[str, float]]) -> float:
+    return statistics.median(run["ratio"] for run in runs)
+
+
+def main(only: list[str] | None, as_json: bool) -> None:
+    """Measure what is asked for, or all, and print it."""
+    names = ["side_by_side", "dera_step", "int4", "memory"]
+    for name in only or []:
+        if name not in names:
+            raise UserError(f"There is no ratio {shown(name)}; choose from: {', '.join(names)}.")
+    names = [name for name in names if not only or name in only]
+    results: dict[str, Any] = {}
+    if set(names) - {"memory"}:
+        results = _in_this_process(names)
+    if "memory" in names:
+        results["memory"] = memory()
+    if as_json:
+        print(json.dumps(results))
+        return
+    for name, found in results.items():
+        print(f"{name}: {found['ratio']:.2f} (target: {found['target']}, {found['better']} is better)")
+        print("   ", {k: v for k, v in found.items() if k not in ("ratio", "target", "better", "runs")})
+
+
+def _in_this_process(names: list[str]) -> dict[str, Any]:
+    playground = Playground(Settings(database=":memory:"))
+    playground.ensure("reference", "aligned")
+    model = playground.catalogue.variant("reference").model
+    spec = playground.catalogue.models[model]
+    cpu = torch.device("cpu")
+    oracle = in_a_thread_that_ends(lambda: load_model(model, spec, playground.settings.cache, cpu, "fp32"))
+    playground.compare(_request(PROMPTS[0], ["greedy"], 8))  # warm
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "side_by_side": lambda: side_by_side(playground, oracle),
+        "dera_step": lambda: dera_step(playground),
+        "int4": lambda: int4(playground, oracle),
+    }
+    try:
+        return {name: measures[name]() for name in names if name in measures}
+    finally:
+        playground.close()

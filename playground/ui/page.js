@@ -1,0 +1,5 @@
+// Keys of the whole page: Ctrl + Enter runs, Escape stops.
+document.addEventListener('keydown', e => {
+  if (e.key === 'Escape' && !document.activeElement.classList.contains('token')) document.querySelector('#stop')?.click();
+  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); document.querySelector('#run')?.click(); }
+});
