@@ -1,12 +1,10 @@
-"""Starts the page; Hugging Face Spaces runs this file. PORT and HOST may be set from outside."""
+"""Starts the page; Hugging Face Spaces runs this file. HOST and PORT may be set from outside."""
 
 import os
+import sys
 
-from playground.ui.page import serve
+from playground.cli import main
 
 if __name__ == "__main__":
-    on_a_space = bool(os.environ.get("SPACE_ID"))
-    serve(
-        host=os.environ.get("HOST", "0.0.0.0" if on_a_space else "127.0.0.1"),
-        port=int(os.environ.get("PORT", "7860")),
-    )
+    everywhere = "0.0.0.0" if os.environ.get("SPACE_ID") else "127.0.0.1"
+    sys.exit(main(["serve", "--host", os.environ.get("HOST", everywhere), "--port", os.environ.get("PORT", "7860")]))

@@ -216,6 +216,10 @@ class Playground:
                 schema["properties"][name]["labels"] = {n: v.title for n, v in self.catalogue.variants.items()}
         return schema
 
+    def are_ready(self, *variants: str) -> bool:
+        """Whether these variants are in memory."""
+        return set(variants) <= self._ready
+
     def ensure(self, *variants: str, progress: Progress | None = None) -> None:
         """Make variants ready: load their models and adapters if that has not been done. Raises UserError."""
         for name in variants:

@@ -44,4 +44,6 @@ class Settings:
         default_factory=lambda: os.environ.get("PLAYGROUND_PUBLIC", "1" if os.environ.get("SPACE_ID") else "0") == "1"
     )
     """On a public server people see only the runs of their own browser in the History tab."""
+    secret: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_SECRET") or "realign-playground")
+    """Seals the random id that a browser keeps; set it on a public server."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))

@@ -22,7 +22,7 @@ MAY = {
     "training": PLAIN | {"models", "evaluation"},
     "requests": PLAIN | {"decoders"},
     "service": PLAIN | {"models", "engine", "decoders", "store", "requests"},
-    "ui": PLAIN | {"service", "requests", "decoders", "models"},
+    "ui": PLAIN | {"service", "requests", "decoders", "models", "figures"},
     "bench": PLAIN | {"service", "requests", "models", "engine"},
     "cli": PLAIN | {"service", "requests", "decoders", "models", "ui", "bench", "training", "evaluation"},
     "__main__": {"cli"},

@@ -158,6 +158,14 @@ function draw() {
   const value = props.value;
   const root = board();
   if (!root) return;
+  if (value && value.loading) {
+    lanes.length = 0; shownRun = null;
+    const note = make('p', 'empty', value.loading.what), done = make('progress');
+    done.max = 1; done.value = value.loading.share;
+    note.append(document.createElement('br'), done);
+    root.replaceChildren(note);
+    return;
+  }
   if (!value || !value.lanes) {
     lanes.length = 0; shownRun = null;
     root.replaceChildren(make('p', 'empty', 'The lanes write here, side by side. Press Run.'));

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gradio as gr
 
-from playground.decoders import DECODERS
+from playground.decoders import DECODERS, decoder
 from playground.errors import UserError
+from playground.figures.price import price_figure
 from playground.requests import MAX_LANES, LaneRequest, RunRequest
 from playground.service import Playground, Run
 from playground.ui.board import Board, snapshot
@@ -29,9 +32,9 @@ Lanes = list[dict[str, Any]]
 class CompareTab:
     """Builds the tab inside the current Blocks and keeps its components for others to fill."""
 
-    def __init__(self, playground: Playground, origin_of):
-        """origin_of: gr.Request → whose run it is."""
-        self.playground, self.origin_of = playground, origin_of
+    def __init__(self, playground: Playground, visitor: gr.BrowserState, origin_of):
+        """visitor: the browser's own random id; origin_of: that id → whose run it is."""
+        self.playground, self.visitor, self.origin_of = playground, visitor, origin_of
         self._runs: dict[str, Run] = {}
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
@@ -67,13 +70,16 @@ class CompareTab:
             return self._candidates(*place)
 
         self.board = Board(candidates, render=False, elem_id="board")
+        self.price = gr.Plot(show_label=False, render=False, elem_id="price")
         self._render_lanes()
         with gr.Row(elem_id="actions"):
             self.run_button.render()
             self.stop_button.render()
             self.add_button.render()
         self.board.render()
-        self.stop_button.click(self._stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
+        with gr.Accordion("Price of each lane", open=False):
+            self.price.render()
+        self.stop_button.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
     def _render_lanes(self) -> None:
         """The lanes' controls; drawn anew whenever a lane is added, removed, duplicated or changes its method."""
@@ -129,8 +135,8 @@ class CompareTab:
 
             @in_words
             def run(
-                request: gr.Request, prompt: str, system: str, seed: float, length: float, *values: Any
-            ) -> Iterator[dict[str, Any]]:
+                request: gr.Request, visitor: str, prompt: str, system: str, seed: float, length: float, *values: Any
+            ) -> Iterator[tuple]:
                 wanted = RunRequest.checked(
                     prompt=prompt or "",
                     system=system or "",
@@ -138,13 +144,13 @@ class CompareTab:
                     max_new_tokens=int(length),
                     lanes=read(values),
                 )
-                yield from self._run(wanted, request)
+                yield from self._run(wanted, self.origin_of(visitor), request.session_hash)
 
             gr.on(
                 [self.run_button.click, self.prompt.submit],
                 run,
-                [self.prompt, self.system, self.seed, self.length, *flat],
-                self.board,
+                [self.visitor, self.prompt, self.system, self.seed, self.length, *flat],
+                [self.board, self.price],
                 api_visibility="private",
                 show_progress="hidden",
                 concurrency_limit=16,
@@ -177,22 +183,42 @@ class CompareTab:
             remove = gr.Button("Remove", size="sm", min_width=80, interactive=not alone)
         return components, (method, duplicate, remove)
 
-    def _run(self, wanted: RunRequest, request: gr.Request) -> Iterator[dict[str, Any]]:
-        """Start a run and yield the board until it has ended; a page that goes away ends it."""
-        self._stop(request)
-        run = self.playground.start(wanted, self.origin_of(request), progress=gr.Progress())
-        self._runs[request.session_hash] = run
+    def _run(self, wanted: RunRequest, origin: str, session: str) -> Iterator[tuple]:
+        """Start a run and yield (board, figure) until it has ended; a page that goes away ends it."""
+        self._stop_session(session)
+        yield from self._load(wanted)
+        run = self.playground.start(wanted, origin)
+        self._runs[session] = run
         try:
             for _ in run.watch(UPDATE_SECONDS):
-                yield snapshot(run.result())
+                yield snapshot(run.result()), gr.skip()
+            yield _shown(run.result())
         finally:
             run.stop()
-            if self._runs.get(request.session_hash) is run:
-                del self._runs[request.session_hash]
+            if self._runs.get(session) is run:
+                del self._runs[session]
 
-    def _stop(self, request: gr.Request) -> None:
-        """Stop what this page runs."""
-        if run := self._runs.get(request.session_hash):
+    def _load(self, wanted: RunRequest) -> Iterator[tuple]:
+        """Load what the lanes need, showing how far that is; nothing where all is in memory already."""
+        variants = [v for lane in wanted.lanes for v in decoder(lane.method).variants(lane.checked())]
+        if self.playground.are_ready(*variants):
+            return
+        state = {"share": 0.0, "what": "loading"}
+        with ThreadPoolExecutor(1) as one:
+            loading = one.submit(
+                self.playground.ensure, *variants, progress=lambda share, what: state.update(share=share, what=what)
+            )
+            while not loading.done():
+                yield {"loading": dict(state)}, gr.skip()
+                time.sleep(0.3)
+            loading.result()
+
+    def stop(self, request: gr.Request) -> None:
+        """Stop what this page runs: Stop was pressed, or the page was closed."""
+        self._stop_session(request.session_hash)
+
+    def _stop_session(self, session: str) -> None:
+        if run := self._runs.get(session):
             run.stop()
 
     def _candidates(self, run_id: Any, lane: Any, at: Any) -> dict[str, Any] | None:
@@ -204,19 +230,21 @@ class CompareTab:
             return None
 
     def open(self, run_id: str) -> tuple:
-        """Updates that show a saved run: (prompt, system, seed, length, lanes, board). Raises UserError."""
+        """Values that show a saved run, in the order of `shown`. Raises UserError."""
         run = self.playground.open_run(run_id)
         lanes = [{"method": lane["method"], "options": lane["options"]} for lane in run["lanes"]]
-        return run["prompt"], run["system"], run["seed"], run["max_new_tokens"], lanes, snapshot(run)
+        return run["prompt"], run["system"], run["seed"], run["max_new_tokens"], lanes, *_shown(run)
 
     @property
     def shown(self) -> list[gr.components.Component]:
         """The components that `open` fills, in its order."""
-        return [self.prompt, self.system, self.seed, self.length, self.lanes, self.board]
+        return [self.prompt, self.system, self.seed, self.length, self.lanes, self.board, self.price]
 
-    def leave(self, request: gr.Request) -> None:
-        """The page was closed."""
-        self._stop(request)
+
+def _shown(run: dict[str, Any]) -> tuple:
+    """(board, figure) of a run."""
+    drawn = snapshot(run)
+    return drawn, price_figure(drawn["lanes"])
 
 
 def compare_endpoint(playground: Playground):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
+import socket
 from pathlib import Path
 
 import gradio as gr
 
+from playground.errors import UserError
 from playground.models.fetch import bar
 from playground.service import Playground
 from playground.ui.compare import CompareTab, compare_endpoint
@@ -33,19 +36,20 @@ _SWITCH_THEME = "() => { document.body.classList.toggle('dark'); }"
 def build(playground: Playground) -> gr.Blocks:
     """The page over a service."""
 
-    def origin_of(request: gr.Request) -> str:
+    def origin_of(visitor: str | None) -> str:
         """Whose runs these are: a hash of the browser's own random id, never an address."""
-        return hashlib.sha256((request.session_hash or "").encode()).hexdigest()[:16]
+        return hashlib.sha256((visitor or "").encode()).hexdigest()[:16]
 
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="head"):
             gr.Markdown(f"# {TITLE}\nSee what inference-time alignment does: methods side by side on one prompt.")
             theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
+        visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.settings.secret)
         with gr.Tabs():
             with gr.Tab("Compare"):
-                compare = CompareTab(playground, origin_of)
+                compare = CompareTab(playground, visitor, origin_of)
             with gr.Tab("History") as history_tab:
-                history = HistoryTab(playground, origin_of)
+                history = HistoryTab(playground, visitor, origin_of)
             with gr.Tab("About"):
                 gr.Markdown((_HERE / "about.md").read_text(encoding="utf-8"))
 
@@ -57,20 +61,34 @@ def build(playground: Playground) -> gr.Blocks:
             return compare.open(run_id) if run_id else [gr.skip()] * len(compare.shown)
 
         theme.click(None, js=_SWITCH_THEME, **quiet)
+        page.load(lambda known: known or secrets.token_hex(16), visitor, visitor, **quiet)
         page.load(open_from_address, None, compare.shown, **quiet)
-        page.unload(compare.leave)
-        history_tab.select(history.rows, history.search, history.list, **quiet)
+        page.unload(compare.stop)
+        history_tab.select(history.rows, [history.search, visitor], history.list, **quiet)
         gr.api(compare_endpoint(playground), api_name="compare", concurrency_limit=8)
         gr.api(playground.methods, api_name="methods")
     return page
 
 
-def serve(host: str = "127.0.0.1", port: int = 7860, playground: Playground | None = None, block: bool = True):
-    """Load the embedded model and serve the page. Returns (page, local address) when not blocking."""
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            attempt.bind((host, port))
+        except (OSError, OverflowError):
+            return False
+    return True
+
+
+def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playground | None = None, block: bool = True):
+    """Load the embedded model and serve the page. Without a port one is found. Returns (page, local address) when not
+    blocking. Raises UserError if the port is taken."""
     playground = playground or Playground(progress=bar)
     playground.ensure("reference", "aligned")
     page = build(playground)
     page.queue(max_size=256)
+    if port is not None and not _is_free(host, port):
+        raise UserError(f"The port {port} is in use on {host}; choose another with PORT or --port.")
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
