@@ -1,0 +1,52 @@
+"""The README says what is there: commands, methods, settings, dependencies, folders."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from playground import cli, settings
+from playground.decoders import DECODERS
+from playground.scorers import SCORERS
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^    python -m playground (.+?)(?:  +#.*)?$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_documented_commands_are_understood(command):
+    assert cli.parser().parse_args(shlex.split(command)).run
+
+
+def test_every_command_is_documented():
+    top = next(a for a in cli.parser()._actions if a.dest == "command")
+    assert {c.split()[0] for c in COMMANDS} == set(top.choices)
+
+
+@pytest.mark.parametrize("name", [*DECODERS, *SCORERS])
+def test_every_method_and_scorer_is_documented(name):
+    assert f"`{name}`" in README
+
+
+def test_every_setting_is_documented():
+    used = set(re.findall(r"PLAYGROUND_[A-Z_]+", Path(settings.__file__).read_text()))
+    assert used
+    assert all(f"`{name}`" in README for name in used)
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+def test_every_dependency_is_pinned_and_has_its_reason(file):
+    for line in (ROOT / file).read_text().splitlines():
+        if line and not line.startswith("-r"):
+            name, version = line.split("==")
+            assert version
+            assert re.search(rf"\b{re.escape(name)}\b", README.split("## Dependencies")[1], re.IGNORECASE), name
+
+
+def test_the_folder_tree_names_every_part():
+    tree = README.split("```")[1]
+    parts = [p for p in (ROOT / "playground").iterdir() if not p.name.startswith("_")]
+    for part in parts:
+        assert (f"{part.name}/" if part.is_dir() else part.name) in tree, part.name
