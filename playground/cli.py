@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,31 @@ def parser() -> argparse.ArgumentParser:
     careful.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
     careful.add_argument("--seed", type=int, default=0)
     careful.set_defaults(run=_careful_rows)
+
+    evaluate = commands.add_parser("evaluate", help="measure over files").add_subparsers(dest="what", required=True)
+    dera = evaluate.add_parser("dera", help="refusal, length, divergence and score by λ")
+    dera.add_argument("--data", required=True, type=Path, help='JSON Lines with "prompt"')
+    dera.add_argument("--lambdas", default="0,0.25,0.5,1,2")
+    dera.add_argument("--limit", type=int, default=None, help="only the first rows")
+    dera.add_argument("--scorer", default="mean_log_prob")
+    dera.add_argument("--reference", default="reference")
+    dera.add_argument("--aligned", default="aligned")
+    dera.add_argument("--max-new-tokens", type=int, default=64)
+    dera.add_argument("--json", action="store_true")
+    dera.set_defaults(run=_evaluate_dera)
+    pairs = evaluate.add_parser("rrhf", help="an adapter against its base on held-out pairs")
+    pairs.add_argument("--adapter", required=True, help="a variant's name or an adapter's folder")
+    pairs.add_argument("--data", required=True, type=Path, help='JSON Lines with "prompt", "chosen", "rejected"')
+    pairs.add_argument("--base", default="reference")
+    pairs.add_argument("--limit", type=int, default=None)
+    pairs.add_argument("--json", action="store_true")
+    pairs.set_defaults(run=_evaluate_rrhf)
+
+    score = commands.add_parser("score", help="score a response")
+    score.add_argument("--scorer", required=True)
+    score.add_argument("--prompt", required=True)
+    score.add_argument("--response", required=True)
+    score.set_defaults(run=_score)
 
     fetch = commands.add_parser("fetch", help="bring the embedded models into the cache folder")
     fetch.set_defaults(run=_fetch)
@@ -192,21 +219,75 @@ def _train_rrhf(arguments: argparse.Namespace) -> None:
 def _careful_rows(arguments: argparse.Namespace) -> None:
     from playground.models.fetch import bar
     from playground.requests import LaneRequest
-    from playground.service import Playground
     from playground.training.careful import make_rows
     from playground.training.data import write_rows
 
-    playground = Playground(progress=bar)
+    with _playground() as playground:
 
-    def answer(prompts: list[str]) -> list[str]:
-        return [lane["text"] for lane in playground.each(prompts, LaneRequest(method="greedy"), 48, watch=bar)]
+        def answer(prompts: list[str]) -> list[str]:
+            return [lane["text"] for lane in playground.each(prompts, LaneRequest(method="greedy"), 48, watch=bar)]
 
-    try:
         rows = make_rows(arguments.data_dir, answer, arguments.seed)
-    finally:
-        playground.close()
     write_rows(arguments.out, rows)
     print(f"{len(rows)} rows are in {arguments.out}.")
+
+
+@contextmanager
+def _playground() -> Iterator[Any]:
+    """A service that keeps nothing, closed at the end."""
+    from playground.models.fetch import bar
+    from playground.service import Playground
+    from playground.settings import Settings
+
+    playground = Playground(Settings(database=":memory:"), progress=bar)
+    try:
+        yield playground
+    finally:
+        playground.close()
+
+
+def _evaluate_dera(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.dera import evaluate_dera
+    from playground.evaluation.prompts import read_rows
+    from playground.models.fetch import bar
+
+    try:
+        lambdas = [float(part) for part in arguments.lambdas.split(",")]
+    except ValueError:
+        raise UserError(f"--lambdas is {arguments.lambdas!r}; give numbers with commas, as in 0,0.5,1.") from None
+    prompts = [row["prompt"] for row in read_rows(arguments.data, ("prompt",), arguments.limit)]
+    with _playground() as playground:
+        found = evaluate_dera(
+            playground,
+            prompts,
+            lambdas,
+            arguments.scorer,
+            arguments.max_new_tokens,
+            {"reference": arguments.reference, "aligned": playground.adapter_variant(arguments.aligned)},
+            watch=bar,
+        )
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    print(f"{found['n']} prompts")
+    for row in found["lambdas"]:
+        print("  ".join(f"{key} {value:.3f}" for key, value in row.items()))
+
+
+def _evaluate_rrhf(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.prompts import read_rows
+    from playground.evaluation.rrhf import evaluate_rrhf
+    from playground.models.fetch import bar
+
+    pairs = read_rows(arguments.data, ("prompt", "chosen", "rejected"), arguments.limit)
+    with _playground() as playground:
+        found = evaluate_rrhf(playground, arguments.base, playground.adapter_variant(arguments.adapter), pairs, bar)
+    print(json.dumps(found) if arguments.json else json.dumps(found, indent=1))
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    with _playground() as playground:
+        print(playground.scores(arguments.scorer, [(arguments.prompt, arguments.response)])[0])
 
 
 def _fetch(arguments: argparse.Namespace) -> None:

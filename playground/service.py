@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from playground import __version__
@@ -20,12 +21,13 @@ from playground.decoders import DECODERS, decoder
 from playground.decoders.base import Draft, Lane, Limits, Options, decode
 from playground.engine.engine import Asking, Engine, Stopped, Task
 from playground.engine.runner import Runner
-from playground.errors import UserError
+from playground.errors import UserError, shown
 from playground.models.fetch import Progress, no_progress
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model, pick_device
 from playground.models.prompts import encode_chat
-from playground.models.specs import Catalogue, read_catalogue
+from playground.models.specs import Catalogue, VariantSpec, read_catalogue
 from playground.requests import LaneRequest, RunRequest
+from playground.scorers import SCORERS
 from playground.settings import Settings
 from playground.store.runs import RunStore
 from playground.types import Cost
@@ -344,6 +346,34 @@ class Playground:
             work.task.wait()
             watch(done / len(works), f"{done} of {len(works)} answers")
         return [work.result() for work in works]
+
+    def scores(self, name: str, texts: list[tuple[str, str]], variant: str = "reference") -> list[float]:
+        """A scorer on (prompt, response) pairs, in shared batches; `variant` is taken for the one that wrote them."""
+        if name not in SCORERS:
+            raise UserError(f"There is no scorer {shown(name)}; choose one of: {', '.join(SCORERS)}.")
+        scorer = SCORERS[name]
+        self.ensure(variant, *scorer.variants)
+        tasks = []
+        for prompt, response in texts:
+            request = RunRequest.checked(prompt=prompt, lanes=[{"method": "greedy"}], max_new_tokens=1)
+            lane = self.prepare(request, LaneRequest(method="greedy", options={"variant": variant})).lane
+            ids = lane.tokenizer(response, add_special_tokens=False, split_special_tokens=True).input_ids
+            given = Draft(lane, 0, token_ids=[*ids, lane.tokenizer.eos_token_id] if ids else [], text=response)
+            tasks.append(self.engine.submit(scorer.run(lane, variant, [given])))
+        return [task.wait()[0] for task in tasks]
+
+    def adapter_variant(self, name: str) -> str:
+        """The variant of an adapter given by a variant's name or as a folder, which is added to the catalogue."""
+        if name in self.catalogue.variants:
+            return name
+        folder = Path(name).resolve()
+        if not (folder / "adapter_config.json").is_file():
+            raise UserError(
+                f"{shown(name)} is neither a variant ({', '.join(self.catalogue.variants)}) nor an adapter's folder."
+            )
+        model = self.catalogue.variant("reference").model
+        self.catalogue.variants[folder.name] = VariantSpec(title=folder.name, model=model, adapter=folder)
+        return folder.name
 
     def open_run(self, run_id: str) -> dict[str, Any]:
         """A run by its id, whether it is still going on or saved. Raises UserError."""

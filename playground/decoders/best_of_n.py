@@ -62,4 +62,5 @@ DECODER = Decoder(
     options=BestOfNOptions,
     run=run,
     in_front=("n", "scorer"),
+    variants=lambda options: (options.variant, *SCORERS[options.scorer].variants),
 )

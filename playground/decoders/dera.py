@@ -16,12 +16,15 @@ from playground.decoders.base import SHOWN, Decoder, Lane, Sampling
 from playground.engine.engine import Asking
 from playground.engine.requests import Extend
 
+LOWEST, HIGHEST = -1.0, 5.0
+"""The range of λ: from un-aligning to strong exaggeration."""
+
 
 class DeraOptions(Sampling):
     lambda_: float = Field(
         0.5,
-        ge=-1,
-        le=5,
+        ge=LOWEST,
+        le=HIGHEST,
         title="λ",
         description="0 is the reference, 1 the aligned model, above 1 exaggerates, below 0 un-aligns",
     )
@@ -52,7 +55,8 @@ def token_record(
     lane: Lane, reference: torch.Tensor, aligned: torch.Tensor, mixed: torch.Tensor, token: int
 ) -> dict[str, Any]:
     """What is shown of a token: KL(mixed‖reference) and KL(mixed‖aligned) in nats, entropy of the mixture, and the
-    top candidates of any of the three with all three probabilities. All before temperature and truncation."""
+    top candidates of any of the three with all three probabilities, and which token the mixture would have preferred
+    at which λ (`flips`). All before temperature and truncation."""
     rows = torch.stack([reference, aligned, mixed])
     ids = torch.cat([rows.topk(min(SHOWN, rows.shape[1])).indices.view(-1), torch.tensor([token])]).unique()
     ids = ids[rows[2, ids].argsort(descending=True)]
@@ -63,6 +67,10 @@ def token_record(
         "kl_to_reference": round(float(logits.kl(mixed, reference)), 5),
         "kl_to_aligned": round(float(logits.kl(mixed, aligned)), 5),
         "entropy": round(float(logits.entropy(mixed)), 5),
+        "flips": [
+            {"lambda": round(at, 4), "id": i, "text": lane.decode([i])}
+            for at, i in logits.flip_points(reference, aligned, LOWEST, HIGHEST)
+        ],
         "top": [
             {"id": i, "text": lane.decode([i]), **{n: round(p, 5) for n, p in zip(names, ps, strict=True)}}
             for i, ps in zip(ids.tolist(), columns, strict=True)

@@ -22,6 +22,33 @@ def mix(reference: torch.Tensor, aligned: torch.Tensor, lambda_: float) -> torch
     return (reference + lambda_ * (aligned - reference)).log_softmax(-1)
 
 
+def flip_points(reference: torch.Tensor, aligned: torch.Tensor, low: float, high: float) -> list[tuple[float, int]]:
+    """Which token greedy DeRa takes at every λ of [low, high]: [(λ from which on, token)], the first at `low`.
+
+    Each token's mixed logit is a line in λ, reference + λ·(aligned − reference); the winner follows the upper envelope
+    of all lines of the vocabulary. Exact: from one winner, the next is the steeper line that it meets first. Both
+    vectors [vocabulary] are finite.
+    """
+    height = reference.double()
+    slope = aligned.double() - height
+    at = low
+    value = height + at * slope
+    # Of lines that meet here the steepest wins just after.
+    best = torch.where(value == value.max(), slope, -torch.inf).argmax()
+    found = [(low, int(best))]
+    while True:
+        steeper = slope > slope[best]
+        crossing = torch.where(steeper, (height[best] - height) / (slope - slope[best]), torch.inf)
+        at = float(crossing.min())
+        if at > high:
+            return found
+        best = torch.where(crossing == crossing.min(), slope, -torch.inf).argmax()
+        if at <= found[-1][0]:
+            found[-1] = (found[-1][0], int(best))
+        else:
+            found.append((at, int(best)))
+
+
 def repetition_penalty(log_probs: torch.Tensor, seen: Iterable[int], penalty: float) -> torch.Tensor:
     """Scale the log-probability of every token already seen by `penalty` (CTRL, arXiv 1909.05858, on log-probs)."""
     ids = torch.tensor(sorted(set(seen)), dtype=torch.long)

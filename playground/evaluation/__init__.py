@@ -1,1 +1,1 @@
-"""Measures of answers: what refuses, what helps. Used everywhere the project says so."""
+"""Measures over files of prompts and pairs: how a method or an adapter behaves, in numbers."""

@@ -35,3 +35,5 @@ class Scorer:
     name: str
     title: str
     run: Callable[[Asker, str, list[Answer]], Asking]
+    variants: tuple[str, ...] = ()
+    """Variants that it asks, besides the one that drew the answers."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from playground.errors import UserError
-from playground.evaluation.refusal import refuses
+from playground.scorers.refusal import refuses
 
 REFUSALS = (
     "I'm sorry, but I can't help with that.",

@@ -18,7 +18,7 @@ function newLane(index) {
   const head = make('header');
   const lane = { root, title: make('h3'), options: make('span', 'options'), state: make('span', 'state'),
     progress: make('progress'), notice: make('p', 'notice'), text: make('div', 'text'), legend: make('div', 'legend'),
-    price: make('dl', 'price'), look: make('div', 'look'), candidates: make('details', 'candidates'),
+    scrub: make('div', 'scrub'), price: make('dl', 'price'), look: make('div', 'look'), candidates: make('details', 'candidates'),
     count: 0, figures: {}, pieces: [] };
   lane.state.setAttribute('role', 'status');
   head.append(lane.title, lane.options, lane.state);
@@ -34,7 +34,8 @@ function newLane(index) {
     lane.price.append(box);
   }
   lane.look.setAttribute('aria-live', 'polite');
-  root.append(head, lane.progress, lane.notice, lane.text, lane.legend, lane.look, lane.price, lane.candidates);
+  addScrub(lane);
+  root.append(head, lane.progress, lane.notice, lane.text, lane.legend, lane.scrub, lane.look, lane.price, lane.candidates);
   lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(index, lane, +t.dataset.at); });
   lane.text.addEventListener('keydown', e => step(e, index, lane));
   return lane;
@@ -89,6 +90,36 @@ async function look(index, lane, at) {
     }
   }
   lane.look.replaceChildren(table);
+}
+
+// λ after the fact: the stored envelope of each token says what greedy decoding would have taken at another λ.
+function addScrub(lane) {
+  const label = make('label', '', 'What if λ had been '), value = make('output'), says = make('p');
+  lane.slider = make('input');
+  Object.assign(lane.slider, { type: 'range', min: -1, max: 5, step: 0.05 });
+  label.append(value, lane.slider);
+  says.setAttribute('aria-live', 'polite');
+  lane.scrub.append(label, says);
+  lane.scrub.hidden = true;
+  lane.slider.addEventListener('input', () => scrub(lane));
+  lane.scrubParts = { value, says };
+}
+
+function scrub(lane) {
+  const at = +lane.slider.value, { flips, ids } = lane.data;
+  lane.scrubParts.value.textContent = at.toFixed(2);
+  const tokens = lane.text.querySelectorAll('.token');
+  tokens.forEach(token => token.classList.remove('turn', 'after'));
+  const winner = places => places.filter(place => place[0] <= at).at(-1) || places[0];
+  const turn = flips.findIndex((places, i) => winner(places)[1] !== ids[i]);
+  if (turn < 0) {
+    lane.scrubParts.says.textContent = `At λ = ${at.toFixed(2)} greedy decoding would have written the same.`;
+    return;
+  }
+  tokens[turn]?.classList.add('turn');
+  for (let i = turn + 1; i < tokens.length; i++) tokens[i].classList.add('after');
+  lane.scrubParts.says.textContent = `At λ = ${at.toFixed(2)} greedy decoding would have turned at token ${turn + 1}: `
+    + `“${visible(winner(flips[turn])[2])}” instead of “${visible(lane.data.pieces[turn])}”.`;
 }
 
 const visible = text => text.replace(/ /g, '·').replace(/\n/g, '⏎') || '⟨end⟩';
@@ -152,6 +183,10 @@ function drawLane(lane, data) {
   lane.figures.seconds.textContent = seconds.toFixed(1);
   lane.figures.speed.textContent = seconds > 0.05 ? (generated_tokens / seconds).toFixed(1) : '–';
   drawCandidates(lane, data);
+  lane.data = data;
+  const first = lane.scrub.hidden;
+  lane.scrub.hidden = !data.flips.length || data.status === 'writing' || data.status === 'waiting';
+  if (first && !lane.scrub.hidden) { lane.slider.value = data.lambda; scrub(lane); }
 }
 
 function draw() {

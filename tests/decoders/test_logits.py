@@ -98,3 +98,33 @@ def test_kl_is_zero_with_itself_and_entropy_is_at_most_that_of_equal_chances(log
     assert float(logits.kl(log_probs, log_probs)) == 0
     assert float(logits.kl(log_probs, log_probs.flip(0))) >= 0
     assert float(logits.entropy(log_probs)) <= torch.tensor(float(len(log_probs))).log() + 1e-4
+
+
+@given(vectors, st.floats(-1, 5))
+def test_flip_points_say_the_winner_at_every_lambda(log_probs, lambda_):
+    other = log_probs.flip(0)
+    flips = logits.flip_points(log_probs, other, -1, 5)
+    starts = [at for at, _ in flips]
+    assert starts[0] == -1
+    assert starts == sorted(starts)
+    if min(abs(lambda_ - at) for at in starts[1:] or [9]) < 1e-4:
+        return  # at a crossing two tokens win
+    winner = [token for at, token in flips if at <= lambda_][-1]
+    mixed = log_probs.double() + lambda_ * (other.double() - log_probs.double())
+    assert float(mixed[winner]) == pytest.approx(float(mixed.max()), abs=1e-9)
+
+
+@given(vectors)
+def test_flip_points_are_those_of_a_fine_grid(log_probs):
+    other = log_probs.roll(1)
+    flips = logits.flip_points(log_probs, other, -1, 5)
+    grid = torch.linspace(-1, 5, 2001).double()
+    height, slope = log_probs.double(), other.double() - log_probs.double()
+    winners = (height + grid[:, None] * slope).argmax(-1).tolist()
+    assert set(winners) <= {token for _, token in flips}
+    assert len(flips) <= len(log_probs)
+
+
+def test_equal_models_never_flip():
+    log_probs = torch.randn(50).log_softmax(-1)
+    assert logits.flip_points(log_probs, log_probs, -1, 5) == [(-1, int(log_probs.argmax()))]

@@ -1,0 +1,74 @@
+"""Measures on the tiny model: the documented JSON, and numbers that follow from the definitions."""
+
+import json
+
+import pytest
+
+from playground import cli
+from playground.errors import UserError
+from playground.evaluation.dera import evaluate_dera
+from playground.evaluation.prompts import read_rows
+from playground.evaluation.rrhf import evaluate_rrhf
+
+PROMPTS = ["the fox", "how do I make a cake", "once upon a time"]
+
+
+def test_dera_over_lambdas(tiny):
+    found = evaluate_dera(tiny, PROMPTS, [0, 0.5, 1], max_new_tokens=8, options={"aligned": "adapted"})
+    assert found["n"] == 3
+    low, middle, high = found["lambdas"]
+    assert set(low) == {"lambda", "refusal_rate", "mean_tokens", "kl_to_reference", "kl_to_aligned", "mean_score"}
+    assert low["kl_to_reference"] == 0
+    assert low["kl_to_aligned"] > 0
+    assert high["kl_to_aligned"] == 0
+    assert high["kl_to_reference"] > 0
+    assert middle["kl_to_reference"] > 0
+    assert all(0 < row["mean_tokens"] <= 8 for row in found["lambdas"])
+
+
+def test_an_adapter_against_its_base(tiny):
+    pairs = [{"prompt": p, "chosen": "lazy dog", "rejected": "0123456789"} for p in PROMPTS]
+    found = evaluate_rrhf(tiny, "reference", "adapted", pairs)
+    assert found["n"] == 3
+    assert found["mean_score"]["base"] != found["mean_score"]["adapter"]
+    same = evaluate_rrhf(tiny, "reference", "reference", pairs)
+    assert same["ranking_accuracy"]["base"] == same["ranking_accuracy"]["adapter"]
+    ties = [{"prompt": p, "chosen": "dog", "rejected": "dog"} for p in PROMPTS]
+    assert evaluate_rrhf(tiny, "reference", "adapted", ties)["ranking_accuracy"] == {"base": 0.5, "adapter": 0.5}
+
+
+def test_scores_are_means_over_the_tokens_and_the_end(tiny):
+    [score] = tiny.scores("mean_log_prob", [("the fox", "lazy dog")])
+    [again, other] = tiny.scores("mean_log_prob", [("the fox", "lazy dog"), ("the fox", "lazy")])
+    assert score == again != other
+    with pytest.raises(UserError, match="no scorer 'magic'"):
+        tiny.scores("magic", [("a", "b")])
+
+
+def test_an_adapter_is_found_by_name_or_folder_or_refused(tiny, tmp_path):
+    assert tiny.adapter_variant("adapted") == "adapted"
+    with pytest.raises(UserError, match="neither a variant"):
+        tiny.adapter_variant(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"prompt": 3}', '{"question": "x"}', "3"])
+def test_files_of_the_wrong_kind_are_refused(tmp_path, text):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(text)
+    with pytest.raises(UserError, match="prompt"):
+        read_rows(path, ("prompt",))
+
+
+def test_the_commands_print_json(tiny_catalogue, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PLAYGROUND_MODELS", str(tiny_catalogue))
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps({"prompt": p, "chosen": "dog", "rejected": "fox"}) for p in PROMPTS))
+    arguments = ["--data", str(path), "--limit", "2", "--json"]
+    assert cli.main(["evaluate", "dera", *arguments, "--lambdas", "0,1", "--max-new-tokens", "4"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 2
+    assert cli.main(["evaluate", "rrhf", *arguments, "--adapter", "adapted"]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"n", "ranking_accuracy", "mean_score"}
+    assert cli.main(["score", "--scorer", "rrhf", "--prompt", "the fox", "--response", "dog"]) == 0
+    assert float(capsys.readouterr().out) < 0
+    assert cli.main(["evaluate", "dera", *arguments, "--lambdas", "low"]) == 2
+    assert "low" in capsys.readouterr().err

@@ -1,0 +1,200 @@
+"""RRHF: the loss by hand, training that learns, goes on exactly after a kill, and refuses bad data in words."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from playground.errors import UserError
+from playground.models.loading import load_model
+from playground.models.specs import read_catalogue
+from playground.settings import Settings
+from playground.training.data import RankedRow, read_rows, write_rows
+from playground.training.rrhf import RrhfConfig, RrhfTraining, encode, mean_log_probs, order_of, rrhf_loss
+from playground.training.session import train_rrhf
+
+CONFIG = RrhfConfig(
+    steps=6, rows_per_step=2, learning_rate=5e-3, rank=4, evaluate_every=3, save_every=2, held_out=0.2, warmup=1
+)
+means = st.lists(st.floats(-8, 0), min_size=1, max_size=6)
+
+
+def test_the_loss_of_a_case_by_hand():
+    p, r = torch.tensor([-1.0, -2.0, -3.0]), torch.tensor([0.0, 2.0, 1.0])
+    # Wrong pairs: (0 above 1) by 1, (0 above 2) by 2; right: 1 above 2. The best response is the second.
+    assert float(rrhf_loss(p, r)) == pytest.approx(3 + 2)
+    assert float(rrhf_loss(p, r, rank_weight=2, tune_weight=0)) == pytest.approx(6)
+
+
+@given(means)
+def test_equal_scores_make_no_pair_and_one_response_is_plain_fine_tuning(values):
+    p = torch.tensor(values)
+    assert float(rrhf_loss(p, torch.zeros(len(p)), tune_weight=0)) == 0
+    assert float(rrhf_loss(p[:1], torch.tensor([3.0]))) == pytest.approx(-float(p[0]))
+
+
+@given(means, st.randoms())
+def test_the_loss_does_not_depend_on_the_order_of_responses(values, random):
+    scores = [float(i // 2) for i in range(len(values) - 1)] + [99.0]
+    pairs = list(zip(values, scores, strict=True))
+    before = rrhf_loss(*map(torch.tensor, map(list, zip(*pairs, strict=True))))
+    random.shuffle(pairs)
+    assert torch.allclose(before, rrhf_loss(*map(torch.tensor, map(list, zip(*pairs, strict=True)))), atol=1e-5)
+
+
+@given(means)
+def test_responses_in_the_right_order_have_no_ranking_loss(values):
+    p = torch.tensor(sorted(values))
+    assert float(rrhf_loss(p, torch.arange(float(len(p))), tune_weight=0)) == 0
+
+
+def test_the_order_of_rows_goes_through_all_of_them_each_epoch():
+    order = order_of(7, seed=3)
+    first, second = ([next(order) for _ in range(7)] for _ in range(2))
+    assert sorted(first) == sorted(second) == list(range(7))
+    assert first != second
+
+
+@pytest.fixture
+def rows():
+    words = ["fox", "dog", "cake", "land", "time"]
+    return [RankedRow(f"the {w}", (f"lazy {w}", f"quick {w} jumps", "0123"), (2.0, 1.0, 0.0)) for w in words * 4]
+
+
+@pytest.fixture
+def loaded(tiny_catalogue):
+    def load():
+        spec = read_catalogue(tiny_catalogue).models["tiny"]
+        return load_model("tiny", spec, tiny_catalogue.parent, torch.device("cpu"), "fp32")
+
+    return load
+
+
+def test_mean_log_probs_are_those_of_the_plain_model(loaded):
+    model = loaded()
+    row = RankedRow("the fox", ("jumps over the dog", "0"), (1, 0))
+    pairs = encode(model, row, CONFIG)
+    together = mean_log_probs(model.model, pairs)
+    for (prompt, response), mean in zip(pairs, together, strict=True):
+        logits = model.model(torch.tensor([prompt + response])).logits[0].log_softmax(-1)
+        expected = [float(logits[len(prompt) + i - 1, token]) for i, token in enumerate(response)]
+        assert float(mean) == pytest.approx(sum(expected) / len(expected), abs=1e-4)
+
+
+def test_training_learns_the_ranking(loaded, rows, tmp_path):
+    training = RrhfTraining(loaded(), rows, replace(CONFIG, steps=40), tmp_path)
+    before = training.ranking_accuracy(training.held_out)
+    progress = training.run(lambda progress: None)
+    assert progress.accuracies[-1][1] > max(before, 0.9)
+    assert sum(progress.losses[-5:]) < sum(progress.losses[:5])
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(loaded, rows, tmp_path):
+    whole = RrhfTraining(loaded(), rows, CONFIG, tmp_path / "whole")
+    whole.run(lambda progress: None)
+    part = RrhfTraining(loaded(), rows, CONFIG, tmp_path / "part")
+
+    class Killed(Exception):
+        pass
+
+    def kill(progress):
+        if progress.step == 5:  # the last checkpoint is that of step 4
+            raise Killed
+
+    with pytest.raises(Killed):
+        part.run(kill)
+    again = RrhfTraining(loaded(), rows, CONFIG, tmp_path / "part")
+    again.resume()
+    assert again.progress.step == 4
+    again.run(lambda progress: None)
+    assert again.progress.losses == whole.progress.losses
+    for (name, mine), (_, expected) in zip(again.model.named_parameters(), whole.model.named_parameters(), strict=True):
+        assert torch.equal(mine, expected), name
+
+
+def test_going_on_needs_a_checkpoint_made_with_the_same_settings(loaded, rows, tmp_path):
+    training = RrhfTraining(loaded(), rows, CONFIG, tmp_path)
+    with pytest.raises(UserError, match="no checkpoint"):
+        training.resume()
+    training.save_checkpoint()
+    other = RrhfTraining(loaded(), rows, replace(CONFIG, learning_rate=1.0), tmp_path)
+    with pytest.raises(UserError, match="learning_rate"):
+        other.resume()
+
+
+def test_a_session_writes_an_adapter_that_decodes_and_a_card(tiny_catalogue, tmp_path, rows, request_of):
+    from playground.service import Playground
+
+    data = tmp_path / "rows.jsonl"
+    write_rows(
+        data,
+        [
+            {
+                "query": r.query,
+                "responses": list(r.responses),
+                "scores": list(r.scores),
+                "source": "tests",
+                "licence": "MIT",
+            }
+            for r in rows
+        ]
+        + [{"query": "bad"}],
+    )
+    said = []
+    settings = Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32")
+    progress = train_rrhf(data, tmp_path / "out", CONFIG, "tiny", settings=settings, say=said.append)
+    assert progress.step == CONFIG.steps
+    assert any("line 21" in sentence and "responses" in sentence for sentence in said)
+    assert any("1 left out" in sentence for sentence in said)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| tests | MIT | 20 |" in card
+    assert "seed: 0" in card
+    assert not list((tmp_path / "out").glob("checkpoint*"))
+
+    playground = Playground(settings)
+    name = playground.adapter_variant(str(tmp_path / "out"))
+    lanes = playground.compare(request_of("greedy", f"greedy:variant={name}", max_new_tokens=12))["lanes"]
+    assert lanes[0]["token_ids"] != lanes[1]["token_ids"]
+    playground.close()
+    with pytest.raises(UserError, match="already holds an adapter"):
+        train_rrhf(data, tmp_path / "out", CONFIG, "tiny", settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "must be an object"),
+        ({"query": "q"}, "lacks responses, scores"),
+        ({"query": "", "responses": ["a"], "scores": [1]}, "query is ''"),
+        ({"query": "q", "responses": [], "scores": []}, "not empty"),
+        ({"query": "q", "responses": ["a", " "], "scores": [1, 2]}, "not empty"),
+        ({"query": "q", "responses": ["a", "b"], "scores": [1]}, "2 responses"),
+        ({"query": "q", "responses": ["a"], "scores": [float("nan")]}, "finite"),
+        ({"query": "q", "responses": ["a"], "scores": [True]}, "finite"),
+    ],
+)
+def test_bad_rows_are_told_with_their_line_and_kept_out(tmp_path, row, words):
+    path = tmp_path / "rows.jsonl"
+    good = {"prompt": "q", "chosen": "a", "rejected": "b"}
+    path.write_text(f"{json.dumps(good)}\n\n{row if isinstance(row, str) else json.dumps(row)}\n")
+    found = read_rows(path)
+    assert found.rows == [RankedRow("q", ("a", "b"), (1.0, 0.0))]
+    assert len(found.problems) == 1
+    assert "line 3" in found.problems[0]
+    assert words in found.problems[0]
+
+
+def test_useless_data_is_refused_with_the_reason(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    with pytest.raises(UserError, match="cannot be read"):
+        read_rows(path)
+    path.write_text("")
+    with pytest.raises(UserError, match="no usable row"):
+        read_rows(path)
+    write_rows(path, [{"query": "q", "responses": ["a", "b"], "scores": [1, 1]}])
+    with pytest.raises(UserError, match="nothing to rank"):
+        read_rows(path)
