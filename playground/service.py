@@ -6,6 +6,7 @@ The page, the command line and the API all come through here; none of them talks
 from __future__ import annotations
 
 import hashlib
+import logging
 import secrets
 import threading
 import time
@@ -32,6 +33,7 @@ from playground.settings import Settings
 from playground.store.runs import RunStore
 from playground.types import Cost
 
+log = logging.getLogger(__name__)
 OPTIONS_THAT_NAME_VARIANTS = ("variant", "reference", "aligned")
 
 
@@ -106,6 +108,7 @@ class Run:
         self._over = threading.Event()
         self._open = len(lanes)
         self._ended = False
+        self.notice: str | None = None
         self._count = threading.Lock()
         self.on_over = lambda run: None
 
@@ -121,8 +124,10 @@ class Run:
             self._ended = True
             try:
                 self.on_over(self)
-            finally:
-                self._over.set()
+            except Exception as error:  # a full disk, say: the answers are there all the same
+                log.exception("a run could not be saved")
+                self.notice = f"This run could not be saved ({error}); copy what you need before you leave the page."
+            self._over.set()
         self._changed.set()
 
     def stop(self) -> None:
@@ -320,8 +325,10 @@ class Playground:
         return " · ".join(parts)
 
     def _keep(self, run: Run) -> None:
-        self.store.save(run.result())
-        self._running.pop(run.id, None)
+        try:
+            self.store.save(run.result())
+        finally:
+            self._running.pop(run.id, None)
 
     def compare(self, request: RunRequest, origin: str = "api") -> dict[str, Any]:
         """Run to the end and return the result."""

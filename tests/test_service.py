@@ -141,3 +141,15 @@ def test_a_database_that_cannot_be_opened_is_said(tiny_catalogue, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="PLAYGROUND_DATABASE"):
         Playground(Settings(catalogue=tiny_catalogue, database=tmp_path / "file" / "x.db"))
+
+
+def test_a_run_that_cannot_be_saved_says_so_and_keeps_its_answers(tiny, request_of, monkeypatch):
+    def full(run):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(tiny.store, "save", full)
+    run = tiny.start(request_of("greedy", max_new_tokens=4))
+    run.wait(30)
+    assert "disk full" in run.notice
+    assert run.result()["lanes"][0]["token_ids"]
+    assert not tiny._running

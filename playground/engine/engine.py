@@ -140,13 +140,24 @@ class Engine:
                 if self._closed:
                     for task in (*self._active, *self._waiting):
                         task.stop()
-                while self._waiting and len(self._active) < self._max_tasks:
-                    self._active.append(self._waiting.popleft())
+                self._admit()
             for task in list(self._active):
                 self._advance(task)
             if self._closed and not self._active and not self._waiting:
                 return
-            self._run_batch()
+            try:
+                self._run_batch()
+            except Exception as error:  # a broken pass must not take the worker, and so every later run, with it
+                log.exception("a batch failed")
+                for task in [t for t in self._active if t._jobs]:
+                    self._end(task, error=error)
+
+    def _admit(self) -> None:
+        """Let waiting tasks in while there is room; those that are to stop need none."""
+        for task in list(self._waiting):
+            if task._stop or len(self._active) < self._max_tasks:
+                self._waiting.remove(task)
+                self._active.append(task)
 
     def _advance(self, task: Task) -> None:
         """Send a task its answers until it asks for something that must be computed, or ends."""
@@ -155,8 +166,8 @@ class Engine:
         answers: list[Any] | None = None
         try:
             if task._stop:
-                self._requests_of(task, task.asking.throw(Stopped()))
-                raise Stopped  # asked for more: it does not know how to end early
+                task.asking.throw(Stopped())
+                raise Stopped  # it asked for more: it does not know how to end early
             while all(job.done for job in task._jobs):
                 if task._jobs:
                     answers = [job.answer for job in task._jobs]
@@ -209,7 +220,10 @@ class Engine:
         self._active.remove(task)
         task._ended.set()
         if task.on_end:
-            task.on_end(task)
+            try:
+                task.on_end(task)
+            except Exception:
+                log.exception("what follows the end of a task failed")
 
     def _run_batch(self) -> None:
         waiting = [(task, job) for task in self._active for job in task._jobs if not job.done]

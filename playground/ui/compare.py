@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import time
 from collections.abc import Iterator
@@ -192,6 +193,8 @@ class CompareTab:
         try:
             for _ in run.watch(UPDATE_SECONDS):
                 yield snapshot(run.result()), gr.skip()
+            if run.notice:
+                gr.Warning(html.escape(run.notice), duration=None)
             yield _shown(run.result())
         finally:
             run.stop()

@@ -369,3 +369,43 @@ def test_a_round_may_hold_more_rows_than_one_pass(built):
 
     found = engine.submit(asking()).wait(60)
     assert all(torch.equal(f, found[0]) for f in found)
+
+
+def test_a_pass_that_breaks_ends_its_tasks_and_the_next_ones_run(tiny_catalogue, monkeypatch):
+    engine, runner = build(tiny_catalogue, "fp32")
+    free = runner.pool.free
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "short", lambda extensions: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            engine.submit(write("plain", (3, 4), [5])).wait(30)
+    assert len(engine.submit(write("plain", (3, 4), [5])).wait(30)) == 2
+    engine.forget_openings()
+    assert runner.pool.free == free
+    engine.close()
+
+
+def test_what_follows_a_task_may_break_without_harm(built):
+    engine, _ = built
+    task = engine.submit(write("plain", (3, 4), [5]), on_end=lambda task: 1 / 0)
+    assert len(task.wait(30)) == 2
+    assert len(engine.submit(write("plain", (3, 4), [5])).wait(30)) == 2
+
+
+def test_a_task_that_waits_for_room_can_be_stopped(tiny_catalogue):
+    engine, runner = build(tiny_catalogue, "fp32")
+    narrow = Engine(max_tasks=1)
+    narrow.add_variant("plain", runner)
+
+    def endless():
+        [(sequence, _)] = yield [Open("plain", (3, 4))]
+        while True:
+            yield [Next(sequence)]
+
+    running, waiting = narrow.submit(endless()), narrow.submit(endless())
+    waiting.stop()
+    with pytest.raises(Stopped):
+        waiting.wait(30)
+    assert not running.ended
+    running.stop()
+    narrow.close()
+    engine.close()
