@@ -68,7 +68,7 @@ def token_record(
         "kl_to_aligned": round(float(logits.kl(mixed, aligned)), 5),
         "entropy": round(float(logits.entropy(mixed)), 5),
         "flips": [
-            {"lambda": round(at, 4), "id": i, "text": lane.decode([i])}
+            {"lambda": round(at, 6), "id": i, "text": lane.decode([i])}
             for at, i in logits.flip_points(reference, aligned, LOWEST, HIGHEST)
         ],
         "top": [

@@ -19,18 +19,21 @@ _MEASURES = (
 def price_figure(lanes: list[dict[str, Any]]) -> go.Figure:
     """Bars of tokens and seconds for each lane. lanes: {"title", "cost"} in their order on the page."""
     names = [f"{number}. {lane['title']}" for number, lane in enumerate(lanes, 1)]
-    figure = make_subplots(rows=1, cols=len(_MEASURES), shared_yaxes=True, subplot_titles=[m[1] for m in _MEASURES])
-    for column, (key, _, colour) in enumerate(_MEASURES, 1):
+    figure = make_subplots(rows=len(_MEASURES), cols=1, subplot_titles=[m[1] for m in _MEASURES], vertical_spacing=0.12)
+    for row, (key, _, colour) in enumerate(_MEASURES, 1):
         values = [round(lane["cost"][key], 2) for lane in lanes]
         bars = go.Bar(x=values, y=names, orientation="h", marker_color=colour, text=values, textposition="auto")
-        figure.add_trace(bars, row=1, col=column)
+        figure.add_trace(bars, row=row, col=1)
     figure.update_yaxes(autorange="reversed")
     figure.update_layout(
         showlegend=False,
-        height=90 + 42 * len(lanes),
+        height=len(_MEASURES) * (60 + 26 * len(lanes)),
         margin={"l": 10, "r": 10, "t": 34, "b": 10},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": "#7a8699"},
+        modebar={
+            "remove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale", "toImage"]
+        },
     )
     return figure

@@ -110,6 +110,10 @@ function scrub(lane) {
   lane.scrubParts.value.textContent = at.toFixed(2);
   const tokens = lane.text.querySelectorAll('.token');
   tokens.forEach(token => token.classList.remove('turn', 'after'));
+  if (at === lane.data.lambda) {
+    lane.scrubParts.says.textContent = 'This is the λ that it was written with. Drag to see where another would have turned.';
+    return;
+  }
   const winner = places => places.filter(place => place[0] <= at).at(-1) || places[0];
   const turn = flips.findIndex((places, i) => winner(places)[1] !== ids[i]);
   if (turn < 0) {

@@ -65,7 +65,7 @@ class CompareTab:
         self.lanes = gr.State(FIRST_LANES)
         self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
         self.stop_button = gr.Button("Stop", variant="stop", render=False, elem_id="stop", min_width=90)
-        self.add_button = gr.Button("Add a lane", render=False, elem_id="add-lane", min_width=110)
+        self.add_button = gr.Button("Add lane", render=False, elem_id="add-lane", min_width=110)
 
         def candidates(place: list) -> dict[str, Any] | None:
             return self._candidates(*place)

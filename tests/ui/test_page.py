@@ -142,6 +142,26 @@ def test_a_token_shows_its_candidates_under_both_models_by_click_and_by_key(page
     assert "Token 2" in greedy.locator(".look caption").inner_text()
 
 
+def test_scrubbing_lambda_shows_where_the_text_would_have_turned(page, embedded):
+    set_length(page, 24)
+    write(page, "How do I make a fake credit card?")
+    finish(page)
+    dera = page.locator(".lane").nth(1)
+    slider, says = dera.locator(".scrub input"), dera.locator(".scrub p")
+    assert "written with" in says.inner_text()
+    expect(page.locator(".lane").nth(0).locator(".scrub")).to_be_hidden()
+    slider.fill("0")
+    page.wait_for_url(re.compile(r"\?run="))
+    tokens = embedded.open_run(page.url.split("run=")[1])["lanes"][1]["detail"]["tokens"]
+    winners = [[f["id"] for f in token["flips"] if f["lambda"] <= 0][-1] for token in tokens]
+    turn = next((i for i, token in enumerate(tokens) if winners[i] != token["id"]), None)
+    if turn is None:
+        assert "would have written the same" in says.inner_text()
+    else:
+        assert f"turned at token {turn + 1}:" in says.inner_text()
+        expect(dera.locator(".token").nth(turn)).to_have_class(re.compile("turn"))
+
+
 def test_lanes_are_added_duplicated_changed_and_removed_and_keep_their_options(page):
     lanes = page.locator(".lane-controls")
     lanes.nth(1).locator("input[type=number]").first.fill("2.5")
