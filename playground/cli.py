@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from playground import __version__
-from playground.errors import UserError
+from playground.errors import UserError, shown
 
 
 class _Parser(argparse.ArgumentParser):
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _compare(arguments: argparse.Namespace) -> None:
+def _compare(arguments: argparse.Namespace) -> int:
     from playground.models.fetch import bar, no_progress
     from playground.requests import LaneRequest, RunRequest
     from playground.service import Playground
@@ -122,8 +122,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         max_new_tokens=arguments.max_new_tokens,
         stop=arguments.stop,
     )
-    if arguments.json not in (None, "-"):
-        _check_writable(Path(arguments.json))
+    out = None if arguments.json in (None, "-") else _writable(arguments.json)
     playground = Playground(progress=bar if sys.stderr.isatty() else no_progress)
     try:
         result = playground.compare(request, origin="command line")
@@ -131,15 +130,23 @@ def _compare(arguments: argparse.Namespace) -> None:
         playground.close()
     if arguments.json == "-":
         print(json.dumps(result, ensure_ascii=False))
-        return
-    if arguments.json:
-        Path(arguments.json).write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
-    _print_lanes(result)
+    else:
+        if out:
+            out.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
+        _print_lanes(result)
+    return 1 if result["status"] == "failed" or result["notice"] else 0
 
 
-def _check_writable(path: Path) -> None:
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        raise UserError(f"The result cannot be written to {str(path)!r}; name a file in a folder that exists.")
+def _writable(name: str) -> Path:
+    """The file of that name, tried before anything is computed. Raises UserError."""
+    path = Path(name)
+    try:
+        path.open("a", encoding="utf-8").close()
+    except OSError as error:
+        raise UserError(
+            f"The result cannot be written to {shown(name)} ({error.strerror}); name another file."
+        ) from None
+    return path
 
 
 def _print_lanes(result: dict[str, Any]) -> None:
@@ -152,7 +159,7 @@ def _print_lanes(result: dict[str, Any]) -> None:
             f"   {cost['generated_tokens']} tokens generated, {cost['forward_tokens']} put through, "
             f"{cost['forward_passes']} passes, {cost['seconds']:.1f} s; ended: {lane['finish_reason']}\n"
         )
-    print(f"Saved as run {result['id']}.")
+    print(result["notice"] or f"Saved as run {result['id']}.")
 
 
 def _printable(text: str) -> str:
@@ -161,18 +168,17 @@ def _printable(text: str) -> str:
 
 
 def _methods(arguments: argparse.Namespace) -> None:
-    from playground.decoders import DECODERS
+    from playground.models.specs import read_catalogue
+    from playground.service import list_methods
+    from playground.settings import Settings
 
+    listing = list_methods(read_catalogue(Settings().catalogue))
     if arguments.json:
-        listing = [
-            {"name": d.name, "title": d.title, "summary": d.summary, "options": d.options.model_json_schema()}
-            for d in DECODERS.values()
-        ]
         print(json.dumps(listing, ensure_ascii=False, indent=1))
         return
-    for d in DECODERS.values():
-        print(f"{d.name}: {d.summary}")
-        for name, schema in d.options.model_json_schema()["properties"].items():
+    for method in listing:
+        print(f"{method['name']}: {method['summary']}")
+        for name, schema in method["options"]["properties"].items():
             print(f"    {name} (default {schema['default']}): {schema.get('description', '')}")
 
 

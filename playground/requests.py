@@ -59,32 +59,21 @@ class RunRequest(BaseModel):
     system: str = ""
     seed: int = Field(0, ge=0, lt=2**32)
     max_new_tokens: int = Field(128, ge=1, le=MAX_NEW_TOKENS)
-    stop: tuple[str, ...] = Field((), max_length=8)
+    stop: tuple[str, ...] = Field((), max_length=8, title="Stop strings")
 
     @field_validator("prompt", "system")
     @classmethod
     def _text(cls, text: str, info) -> str:
-        name = {"prompt": "prompt", "system": "system prompt"}[info.field_name]
         if info.field_name == "prompt" and not text.strip():
             raise UserError("The prompt is empty; type a question or pick an example.")
-        if len(text) > MAX_CHARACTERS:
-            raise UserError(
-                f"The {name} is {len(text):,} characters long; at most {MAX_CHARACTERS:,} can be read, so shorten it."
-            )
-        for position, character in enumerate(text):
-            kind = unicodedata.category(character)
-            if (kind == "Cc" and character not in _ALLOWED_CONTROLS) or kind == "Cs":
-                raise UserError(
-                    f"The {name} has the control character U+{ord(character):04X} at place {position + 1}; remove it."
-                )
-        return text
+        return _readable(text, {"prompt": "prompt", "system": "system prompt"}[info.field_name])
 
     @field_validator("stop")
     @classmethod
     def _stop(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
         if any(not s for s in stop):
             raise UserError("A stop string is empty; remove it or write the text at which the answer ends.")
-        return stop
+        return tuple(_readable(s, "stop string") for s in stop)
 
     @classmethod
     def checked(cls, **fields: Any) -> RunRequest:
@@ -98,26 +87,55 @@ class RunRequest(BaseModel):
         return request
 
 
+def _readable(text: str, name: str) -> str:
+    """The text, if it is no longer than can be read and has no control characters. Raises UserError."""
+    if len(text) > MAX_CHARACTERS:
+        raise UserError(
+            f"The {name} is {len(text):,} characters long; at most {MAX_CHARACTERS:,} can be read, so shorten it."
+        )
+    for place, character in enumerate(text, 1):
+        kind = unicodedata.category(character)
+        if (kind == "Cc" and character not in _ALLOWED_CONTROLS) or kind == "Cs":
+            raise UserError(f"The {name} has the control character U+{ord(character):04X} at place {place}; remove it.")
+    return text
+
+
 def explain(error: ValidationError, subject: str, kind: type[BaseModel]) -> str:
     """Pydantic's first complaint as a sentence: the bad value, what was expected, the way out."""
     problem = error.errors()[0]
-    name, value = str(problem["loc"][0]) if problem["loc"] else subject, problem["input"]
+    place, value = problem["loc"], problem["input"]
+    if len(place) > 1 and place[0] == "lanes":
+        lane = f"lane {place[1] + 1}"
+        if len(place) == 2:
+            return f"{lane} is {shown(value)}; it must be an object with method and options."
+        return _told(problem["type"], str(place[2]), value, lane, LaneRequest)
+    return _told(problem["type"], str(place[0]) if place else subject, value, subject, kind)
+
+
+def _told(problem: str, name: str, value: Any, subject: str, kind: type[BaseModel]) -> str:
     schema = kind.model_json_schema()["properties"]
-    if problem["type"] == "extra_forbidden":
+    if problem == "extra_forbidden":
         return f"{subject} has no option {shown(name)}; it has: {', '.join(schema)}."
-    if problem["type"] == "missing":
+    if problem == "missing":
         return f"{subject} lacks {shown(name)}; give it."
-    if name == "lanes" and problem["type"] in ("too_long", "too_short"):
-        return f"There are {len(value)} lanes; a run takes 1 to {MAX_LANES}."
+    if problem in ("too_long", "too_short"):
+        field = schema[name]
+        least, most = field.get("minItems", 0), field["maxItems"]
+        return f"There are {len(value)} {field['title'].lower()}; a run takes {least} to {most}."
     return f"{subject}: {name} is {shown(value)}; it must be {_expected(schema.get(name, {}))}."
 
 
 def _expected(schema: dict[str, Any]) -> str:
     if "enum" in schema:
         return f"one of: {', '.join(map(str, schema['enum']))}"
-    noun = {"integer": "a whole number", "number": "a number", "string": "text", "boolean": "true or false"}.get(
-        schema.get("type"), "of another kind"
-    )
+    noun = {
+        "integer": "a whole number",
+        "number": "a number",
+        "string": "text",
+        "boolean": "true or false",
+        "array": "a list of texts",
+        "object": "an object of options",
+    }.get(schema.get("type"), "of another kind")
     bounds = [
         f"{word} {schema[key]:,}" if isinstance(schema[key], int) else f"{word} {schema[key]:g}"
         for key, word in (

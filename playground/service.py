@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,33 @@ log = logging.getLogger(__name__)
 OPTIONS_THAT_NAME_VARIANTS = ("variant", "reference", "aligned")
 
 
+def options_schema(catalogue: Catalogue, method: str) -> dict[str, Any]:
+    """The JSON Schema of a method's options, its own before those it shares; variants are listed as choices."""
+    kind = decoder(method).options
+    schema = kind.model_json_schema()
+    own = [name for name in schema["properties"] if name in kind.__annotations__]
+    schema["properties"] = {n: schema["properties"][n] for n in dict.fromkeys([*own, *schema["properties"]])}
+    for name in OPTIONS_THAT_NAME_VARIANTS:
+        if name in schema["properties"]:
+            schema["properties"][name]["enum"] = list(catalogue.variants)
+            schema["properties"][name]["labels"] = {n: v.title for n, v in catalogue.variants.items()}
+    return schema
+
+
+def list_methods(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """Every method: name, title, summary, source, and the JSON Schema of its options."""
+    return [
+        {
+            "name": d.name,
+            "title": d.title,
+            "summary": d.summary,
+            "source": d.source,
+            "options": options_schema(catalogue, d.name),
+        }
+        for d in DECODERS.values()
+    ]
+
+
 class LaneRun:
     """One lane of a run, watched while it works. Written by the engine's worker, read by anyone."""
 
@@ -58,7 +85,7 @@ class LaneRun:
             return "waiting"
         if not self.task.ended:
             return "writing"
-        return "stopped" if self.answer and self.answer.finish_reason == "stopped" else "done"
+        return "stopped" if self.lane.stopped else "done"
 
     @property
     def answer(self) -> Draft | None:
@@ -72,6 +99,7 @@ class LaneRun:
         """Called by the engine when the task is over: note why, if it was not the answer's own end."""
         if task.error is None:
             return
+        self.lane.stopped = True
         self.lane.answer = self.lane.answer or self.lane.draft()
         self.lane.answer.finish_reason = self.lane.answer.finish_reason or "stopped"
         self.lane.detail.setdefault("tokens", self.lane.answer.records)
@@ -175,6 +203,7 @@ class Run:
             "max_new_tokens": request.max_new_tokens,
             "stop": list(request.stop),
             "status": self.status,
+            "notice": self.notice,
             "software": f"realign-playground {__version__}",
             "lanes": [lane.result() for lane in self.lanes],
         }
@@ -200,28 +229,11 @@ class Playground:
 
     def methods(self) -> list[dict[str, Any]]:
         """Every method with the JSON Schema of its options; variants are listed as choices."""
-        return [
-            {
-                "name": d.name,
-                "title": d.title,
-                "summary": d.summary,
-                "source": d.source,
-                "options": self.options_schema(d.name),
-            }
-            for d in DECODERS.values()
-        ]
+        return list_methods(self.catalogue)
 
     def options_schema(self, method: str) -> dict[str, Any]:
-        """The JSON Schema of a method's options, the method's own before those it shares with others."""
-        kind = decoder(method).options
-        schema = kind.model_json_schema()
-        own = [name for name in schema["properties"] if name in kind.__annotations__]
-        schema["properties"] = {n: schema["properties"][n] for n in dict.fromkeys([*own, *schema["properties"]])}
-        for name in OPTIONS_THAT_NAME_VARIANTS:
-            if name in schema["properties"]:
-                schema["properties"][name]["enum"] = list(self.catalogue.variants)
-                schema["properties"][name]["labels"] = {n: v.title for n, v in self.catalogue.variants.items()}
-        return schema
+        """The JSON Schema of a method's options."""
+        return options_schema(self.catalogue, method)
 
     def are_ready(self, *variants: str) -> bool:
         """Whether these variants are in memory."""
@@ -230,6 +242,8 @@ class Playground:
     def ensure(self, *variants: str, progress: Progress | None = None) -> None:
         """Make variants ready: load their models and adapters if that has not been done. Raises UserError."""
         for name in variants:
+            if name in self._ready:  # without the lock: a model that loads for minutes holds up nobody else
+                continue
             spec = self.catalogue.variant(name)
             with self._loading:
                 if name in self._ready:
@@ -238,7 +252,7 @@ class Playground:
                     self._runners[spec.model] = self._load(spec.model, progress or self.progress)
                 runner = self._runners[spec.model]
                 if spec.adapter:
-                    runner.loaded.attach(name, spec.adapter)
+                    in_a_thread_that_ends(partial(runner.loaded.attach, name, spec.adapter))
                 self.engine.add_variant(name, runner, name if spec.adapter else None)
                 self._ready.add(name)
 
@@ -326,7 +340,9 @@ class Playground:
 
     def _keep(self, run: Run) -> None:
         try:
-            self.store.save(run.result())
+            result = run.result()
+            del result["notice"]  # it tells of saving
+            self.store.save(result)
         finally:
             self._running.pop(run.id, None)
 
@@ -385,7 +401,7 @@ class Playground:
     def open_run(self, run_id: str) -> dict[str, Any]:
         """A run by its id, whether it is still going on or saved. Raises UserError."""
         running = self._running.get(run_id)
-        return running.result() if running else self.store.load(run_id)
+        return running.result() if running else self.store.load(run_id) | {"notice": None}
 
     def recent(self, origin: str | None, search: str = "") -> list[dict[str, Any]]:
         """The newest saved runs, of one origin or of all."""

@@ -67,6 +67,11 @@ def test_methods_lists_every_method_with_a_schema(capsys):
         (["compare", "Hi", "--lane", "greedy", "--seed", "x"], "'x'"),
         (["compare", "Hi"], "--lane"),
         (["compare", "Hi", "--lane", "greedy", "--json", "/nowhere/at/all.json"], "/nowhere/at/all.json"),
+        (["compare", "Hi", "--lane", "greedy", "--json", "/proc/x.json"], "/proc/x.json"),
+        (["compare", "Hi", "--lane", "greedy", "--json", "x" * 300], "cannot be written"),
+        (["compare", "Hi", "--lane", "greedy", "--stop", "\udcff"], "U+DCFF"),
+        (["serve", "--port", "70000"], "70000"),
+        (["serve", "--port", "many"], "many"),
         (["frobnicate"], "frobnicate"),
         ([], "COMMAND"),
     ],
@@ -78,6 +83,19 @@ def test_bad_input_is_one_sentence_and_exit_code_2(on_tiny, capsys, arguments, w
     assert printed.err.count("\n") == 1, printed.err
     assert printed.out == ""
     assert not (on_tiny / "runs.db").exists() or words == "nobody"
+
+
+def test_a_run_that_was_not_saved_or_failed_is_no_success(on_tiny, capsys, monkeypatch):
+    from playground.store.runs import RunStore
+
+    def full(self, run):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(RunStore, "save", full)
+    assert cli.main(["compare", "the fox", "--lane", "greedy", "--max-new-tokens", "3"]) == 1
+    printed = capsys.readouterr().out
+    assert "disk full" in printed
+    assert "Saved as" not in printed
 
 
 def test_as_a_process_it_prints_no_traceback(on_tiny):

@@ -1,7 +1,9 @@
 """The README says what is there: commands, methods, settings, dependencies, folders."""
 
+import ast
 import re
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,21 @@ def test_every_dependency_is_pinned_and_has_its_reason(file):
             name, version = line.split("==")
             assert version
             assert re.search(rf"\b{re.escape(name)}\b", README.split("## Dependencies")[1], re.IGNORECASE), name
+
+
+def test_what_is_imported_is_pinned():
+    """Packages imported by name stand in requirements.txt, even where another package would bring them."""
+    pinned = {line.split("==")[0].lower().replace("-", "_") for line in (ROOT / "requirements.txt").read_text().split()}
+    names = {"yaml": "pyyaml", "gradio_client": "gradio"}
+    imported = set()
+    for path in (ROOT / "playground").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split(".")[0])
+    foreign = {names.get(name, name).lower() for name in imported - set(sys.stdlib_module_names) - {"playground"}}
+    assert foreign <= pinned
 
 
 def test_the_folder_tree_names_every_part():

@@ -24,6 +24,8 @@ from playground.types import Cost
 SHOWN = 5
 """Candidates recorded for each token and distribution."""
 _UNFINISHED = "\ufffd"
+_COLDEST = 1e-4
+"""Below this temperature a draw is the most probable token, and dividing by it would overflow."""
 
 
 class Options(BaseModel):
@@ -48,7 +50,7 @@ class Sampling(Options):
         """Draw one token; uses one uniform number, also when greedy, so that draws stay aligned between options."""
         uniform = rng.random()
         log_probs = logits.repetition_penalty(log_probs, seen, self.repetition_penalty)
-        if self.temperature == 0:
+        if self.temperature < _COLDEST:
             return int(log_probs.argmax())
         log_probs = (log_probs / self.temperature).log_softmax(-1)
         log_probs = logits.min_p(logits.top_p(logits.top_k(log_probs, self.top_k), self.top_p), self.min_p)
@@ -94,6 +96,7 @@ class Draft:
     records: list[dict[str, Any]] = field(default_factory=list)
     text: str = ""
     finish_reason: str | None = None
+    _context: int = 0
     _pending: int = 0
 
     @property
@@ -126,13 +129,16 @@ class Draft:
         return twin
 
     def _piece(self) -> str:
-        """The text that the last token adds. A character made of several tokens comes with the last of them."""
-        waiting = self.token_ids[self._pending :]
-        piece = self.lane.decode(waiting)
-        if piece.endswith(_UNFINISHED) and len(waiting) < 8:
+        """The text that the last token adds. A character made of several tokens comes with the last of them.
+
+        Decoded behind the tokens before it: some tokenizers strip the space from whatever comes first.
+        """
+        known = self.lane.decode(self.token_ids[self._context : self._pending])
+        whole = self.lane.decode(self.token_ids[self._context :])
+        if whole.endswith(_UNFINISHED) and len(self.token_ids) - self._pending < 8:
             return ""
-        self._pending = len(self.token_ids)
-        return piece
+        self._context, self._pending = self._pending, len(self.token_ids)
+        return whole[len(known) :]
 
     def _stop_at(self, piece: str) -> int | None:
         longest = max(map(len, self.lane.limits.stop), default=0)
@@ -157,6 +163,7 @@ class Lane:
     listener: Callable[[Draft], None] = lambda draft: None
     prompt: str = ""
     answer: Draft | None = None
+    stopped: bool = False
     detail: dict[str, Any] = field(default_factory=dict)
 
     def draft(self, index: int = 0) -> Draft:
@@ -170,6 +177,10 @@ class Lane:
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
+    def decode_one(self, token: int) -> str:
+        """A token's text as it stands inside a text, with the space that opens it."""
+        return self.decode([token, token])[len(self.decode([token])) :]
+
     def open(self, *variants: str) -> Generator[list, list, list[Opened]]:
         """Begin the answer under each of the variants: their prompts are put through."""
         return (yield [Open(variant, tuple(self.encode(variant))) for variant in variants])
@@ -180,7 +191,7 @@ class Lane:
         return {
             "log_prob": round(float(log_probs[token]), 5),
             "top": [
-                {"id": i, "text": self.decode([i]), "p": round(p, 5)}
+                {"id": i, "text": self.decode_one(i), "p": round(p, 5)}
                 for i, p in zip(top.indices.tolist(), top.values.exp().tolist(), strict=True)
             ],
         }
@@ -191,6 +202,7 @@ def decode(decoder: Decoder, lane: Lane, options: Options) -> Asking:
     try:
         yield from decoder.run(lane, options)
     except Stopped:
+        lane.stopped = True
         lane.answer = lane.answer or lane.draft()
         if not lane.answer.ended:
             lane.answer.finish_reason = "stopped"

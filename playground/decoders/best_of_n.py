@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import Field
 
 from playground.decoders.base import Decoder, Lane
 from playground.decoders.sample import SampleOptions
-from playground.engine.engine import Asking
+from playground.engine.engine import Asking, Stopped
 from playground.engine.requests import Extend
 from playground.scorers import SCORERS, ScorerName
 
@@ -22,7 +24,9 @@ class BestOfNOptions(SampleOptions):
 
 
 def run(lane: Lane, options: BestOfNOptions) -> Asking:
-    """Draw `n` answers, sample i with the random numbers of branch i, and keep the one with the highest score."""
+    """Draw `n` answers, sample i with the random numbers of branch i, and keep the one with the highest score.
+
+    Stopped before that, the likeliest answer so far stands, and none is scored."""
     drafts = [lane.draft(i) for i in range(options.n)]
     lane.answer = drafts[0]
     [(first, log_probs)] = yield from lane.open(options.variant)
@@ -42,6 +46,10 @@ def run(lane: Lane, options: BestOfNOptions) -> Asking:
             if not branches:
                 break
             distributions = yield [Extend(sequence, (draft.token_ids[-1],)) for draft, sequence, _ in branches]
+    except Stopped:
+        lane.answer = max(drafts, key=lambda d: sum(d.log_probs) / len(d.log_probs) if d.log_probs else -math.inf)
+        lane.detail["chosen"] = lane.answer.index
+        raise
     finally:
         lane.detail["candidates"] = [
             {"text": d.text, "token_ids": d.token_ids, "finish_reason": d.finish_reason or "stopped"} for d in drafts

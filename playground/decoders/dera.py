@@ -68,11 +68,11 @@ def token_record(
         "kl_to_aligned": round(float(logits.kl(mixed, aligned)), 5),
         "entropy": round(float(logits.entropy(mixed)), 5),
         "flips": [
-            {"lambda": round(at, 6), "id": i, "text": lane.decode([i])}
+            {"lambda": round(at, 6), "id": i, "text": lane.decode_one(i)}
             for at, i in logits.flip_points(reference, aligned, LOWEST, HIGHEST)
         ],
         "top": [
-            {"id": i, "text": lane.decode([i]), **{n: round(p, 5) for n, p in zip(names, ps, strict=True)}}
+            {"id": i, "text": lane.decode_one(i), **{n: round(p, 5) for n, p in zip(names, ps, strict=True)}}
             for i, ps in zip(ids.tolist(), columns, strict=True)
         ],
     }

@@ -203,7 +203,7 @@ class Engine:
         return _Job(
             request=request,
             sequence=sequence,
-            inputs=inputs.to(runner.loaded.dtype),
+            inputs=inputs.to(runner.device, runner.loaded.dtype),
             adapter=adapter,
             runner=runner,
             before=sequence.hidden,
@@ -226,13 +226,14 @@ class Engine:
                 log.exception("what follows the end of a task failed")
 
     def _run_batch(self) -> None:
-        waiting = [(task, job) for task in self._active for job in task._jobs if not job.done]
-        for runner in {job.runner for _, job in waiting}:
-            mine = [(task, job) for task, job in waiting if job.runner is runner]
-            self._guarded(self._run_short, [(t, j) for t, j in mine if not j.long])
-            self._guarded(self._run_long, [(t, j) for t, j in mine if j.long])
-            finished = [j for t, j in mine if not j.done and t in self._active and len(j.inputs) == 0]
-            self._answer(runner, finished)
+        for runner in {job.runner for task in self._active for job in task._jobs}:
+            self._guarded(self._run_short, [(t, j) for t, j in self._undone(runner) if not j.long])
+            self._guarded(self._run_long, [(t, j) for t, j in self._undone(runner) if j.long])
+            self._answer(runner, [job for _, job in self._undone(runner) if len(job.inputs) == 0])
+
+    def _undone(self, runner: Runner) -> list[tuple[Task, _Job]]:
+        """The open jobs of tasks that still run; a task may have ended for want of room a moment ago."""
+        return [(t, job) for t in self._active for job in t._jobs if job.runner is runner and not job.done]
 
     def _guarded(self, run: Callable, pairs: list[tuple[Task, _Job]]) -> None:
         """A full store ends the task that asked for more, and no other."""

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from transformers import AttentionInterface
 
 from playground.engine.kv import BLOCK, BlockPool, Sequence
+from playground.errors import UserError
 from playground.models.layers import TILE
 from playground.models.loading import LoadedModel
 
@@ -67,6 +68,10 @@ def _paged_attention(module, query, key, value, attention_mask, scaling, layout:
     return out.reshape(1, rows, query.shape[1], pool.head_dim), None
 
 
+KNOWN = ("llama", "mistral", "qwen2", "qwen3")
+"""Model types whose attention and head are nothing but what is computed here (tests/engine compares them). Others cap
+or scale their logits, or keep windows, and would be silently wrong."""
+
 AttentionInterface.register("playground_paged", _paged_attention)
 
 
@@ -77,6 +82,10 @@ class Runner:
         self.loaded = loaded
         self.device = loaded.device
         model = loaded.model
+        if model.config.model_type not in KNOWN:
+            raise UserError(
+                f"{loaded.name} is of type {model.config.model_type!r}; these types can be run: {', '.join(KNOWN)}."
+            )
         model.config._attn_implementation = "playground_paged"
         self._body, self._head, self._embed = model.model, model.get_output_embeddings(), model.get_input_embeddings()
         config = model.config

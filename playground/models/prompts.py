@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 
@@ -18,6 +19,8 @@ def encode_chat(
     messages.append({"role": "user", "content": prompt})
     if tokenizer.chat_template is None:
         return _plain(tokenizer, "\n\n".join(m["content"] for m in messages) + "\n\n")
+    if instructions and not _takes_system(tokenizer):
+        messages = [{"role": "user", "content": f"{instructions}\n\n{prompt}"}]
     if not any(token in m["content"] for token in tokenizer.all_special_tokens for m in messages):
         return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
     # Render with marks in place of the contents, then encode template and contents apart.
@@ -35,3 +38,14 @@ def encode_chat(
 def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Ids of text in which nothing is special."""
     return tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+
+
+def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the chat template has a place for a system prompt; some raise an error for one."""
+    try:
+        tokenizer.apply_chat_template(
+            [{"role": "system", "content": "x"}, {"role": "user", "content": "y"}], tokenize=False
+        )
+    except TemplateError:
+        return False
+    return True

@@ -120,15 +120,16 @@ def read_catalogue(path: Path) -> Catalogue:
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
+        if tree is None:
+            raise fail(1, "the file is empty; it needs the keys 'models' and 'variants'.")
+        repeated, lines = _repeated_key(tree), _lines(tree)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         raise fail(mark.line + 1 if mark else 1, f"not valid YAML: {getattr(error, 'problem', error)}.") from None
-    if tree is None:
-        raise fail(1, "the file is empty; it needs the keys 'models' and 'variants'.")
-    if (key := _repeated_key(tree)) is not None:
-        raise fail(key.start_mark.line + 1, f"the key {shown(key.value)} stands twice; remove one.")
-
-    lines = _lines(tree)
+    except (ValueError, RecursionError) as error:  # a date that is none, an alias that holds itself
+        raise fail(1, f"somewhere below stands a value that cannot be read ({error}).") from None
+    if repeated is not None:
+        raise fail(repeated.start_mark.line + 1, f"the key {shown(repeated.value)} stands twice; remove one.")
 
     def line_of(location: tuple) -> int:
         while location not in lines:
@@ -140,6 +141,9 @@ def read_catalogue(path: Path) -> Catalogue:
     except ValidationError as error:
         raise fail(*_first_problem(error, content, line_of)) from None
 
+    for name in ("reference", "aligned"):
+        if name not in catalogue.variants:
+            raise fail(line_of(("variants",)), f"the variant {shown(name)} is missing; methods use it by default.")
     folder = path.resolve().parent
     for name, model in catalogue.models.items():
         if isinstance(model.source, FolderSource):

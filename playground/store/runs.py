@@ -58,7 +58,11 @@ class RunStore:
             lanes = list(self._db.query("select * from lanes where run = ? order by position", [run_id]))
         if not rows:
             raise UserError(f"There is no run {shown(run_id)} here; it may have been made on another server.")
-        return {**rows[0], "stop": json.loads(rows[0]["stop"]), "lanes": [_lane(lane) for lane in lanes]}
+        return {
+            **rows[0],
+            "stop": json.loads(rows[0]["stop"]),
+            "lanes": [_lane(lane) for lane in lanes],
+        }
 
     def recent(self, origin: str | None = None, search: str = "", limit: int = 100) -> list[dict[str, Any]]:
         """The newest runs, of one origin or all, whose prompt holds `search`: id, created, prompt, status, methods."""

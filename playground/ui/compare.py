@@ -7,14 +7,15 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 
 from playground.decoders import DECODERS, decoder
-from playground.errors import UserError
+from playground.errors import UserError, shown
 from playground.figures.price import price_figure
-from playground.requests import MAX_LANES, LaneRequest, RunRequest
+from playground.requests import MAX_LANES, MAX_NEW_TOKENS, LaneRequest, RunRequest
 from playground.service import Playground, Run
 from playground.ui.board import Board, snapshot
 from playground.ui.controls import chosen, control
@@ -27,7 +28,55 @@ FIRST_LANES = [
     {"method": "greedy", "options": {}},
     {"method": "dera", "options": {"lambda_": 1.0}},
 ]
+REOPENED_SECONDS = 0.5
+"""The same for a run that another page started."""
 Lanes = list[dict[str, Any]]
+
+
+class Ticket:
+    """One run that a page asked for, from the asking on: it can be stopped before it has begun."""
+
+    def __init__(self):
+        self.stopped = False
+        self.run: Run | None = None
+
+    def hold(self, run: Run) -> Run:
+        """The run has begun."""
+        self.run = run
+        if self.stopped:
+            run.stop()
+        return run
+
+    def stop(self) -> None:
+        self.stopped = True
+        if self.run:
+            self.run.stop()
+
+
+class Sessions:
+    """Which runs each page (or API client) has under way."""
+
+    def __init__(self):
+        self._tickets: dict[str, set[Ticket]] = {}
+
+    @contextmanager
+    def begin(self, session: str) -> Iterator[Ticket]:
+        """A run of this session; left in whatever way, it is stopped."""
+        ticket = Ticket()
+        self._tickets.setdefault(session, set()).add(ticket)
+        try:
+            yield ticket
+        finally:
+            ticket.stop()
+            mine = self._tickets.get(session, set())
+            mine.discard(ticket)
+            if not mine:
+                self._tickets.pop(session, None)
+
+    def stop(self, session: str) -> None:
+        """Stop all that this session runs."""
+        for ticket in list(self._tickets.get(session, ())):
+            ticket.stop()
 
 
 class CompareTab:
@@ -36,7 +85,7 @@ class CompareTab:
     def __init__(self, playground: Playground, visitor: gr.BrowserState, origin_of):
         """visitor: the browser's own random id; origin_of: that id → whose run it is."""
         self.playground, self.visitor, self.origin_of = playground, visitor, origin_of
-        self._runs: dict[str, Run] = {}
+        self.sessions = Sessions()
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 self.prompt = gr.Textbox(
@@ -53,7 +102,14 @@ class CompareTab:
                 with gr.Row():
                     self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=100, interactive=True)
                     self.length = gr.Slider(
-                        1, 512, 96, step=1, label="Most new tokens", min_width=160, elem_id="length", interactive=True
+                        1,
+                        MAX_NEW_TOKENS,
+                        96,
+                        step=1,
+                        label="Most new tokens",
+                        min_width=160,
+                        elem_id="length",
+                        interactive=True,
                     )
         gr.Examples(
             [[text] for _, text in EXAMPLES],
@@ -113,8 +169,9 @@ class CompareTab:
 
                 def change(name: str, *values: Any, at: int = number) -> Lanes:
                     now = read(values)
-                    kept = DECODERS[name].options.model_fields
-                    options = {k: v for k, v in now[at]["options"].items() if k in kept}
+                    old, new = (decoder(m).options.model_fields for m in (now[at]["method"], name))
+                    # What the person has set goes along; what merely was the old method's default does not.
+                    options = {k: v for k, v in now[at]["options"].items() if k in new and v != old[k].default}
                     return [*now[:at], {"method": name, "options": options}, *now[at + 1 :]]
 
                 def double(*values: Any, at: int = number) -> Lanes:
@@ -154,7 +211,7 @@ class CompareTab:
                 [self.board, self.price],
                 api_visibility="private",
                 show_progress="hidden",
-                concurrency_limit=16,
+                concurrency_limit=32,
                 concurrency_id="runs",
             )
 
@@ -186,43 +243,41 @@ class CompareTab:
 
     def _run(self, wanted: RunRequest, origin: str, session: str) -> Iterator[tuple]:
         """Start a run and yield (board, figure) until it has ended; a page that goes away ends it."""
-        self._stop_session(session)
-        yield from self._load(wanted)
-        run = self.playground.start(wanted, origin)
-        self._runs[session] = run
-        try:
+        self.sessions.stop(session)
+        with self.sessions.begin(session) as ticket:
+            yield from self._load(wanted, ticket)
+            if ticket.stopped:
+                return
+            run = ticket.hold(self.playground.start(wanted, origin))
             for _ in run.watch(UPDATE_SECONDS):
                 yield snapshot(run.result()), gr.skip()
             if run.notice:
                 gr.Warning(html.escape(run.notice), duration=None)
             yield _shown(run.result())
-        finally:
-            run.stop()
-            if self._runs.get(session) is run:
-                del self._runs[session]
 
-    def _load(self, wanted: RunRequest) -> Iterator[tuple]:
-        """Load what the lanes need, showing how far that is; nothing where all is in memory already."""
+    def _load(self, wanted: RunRequest, ticket: Ticket) -> Iterator[tuple]:
+        """Load what the lanes need, showing how far that is; nothing where all is in memory already. Stopped, the
+        page is free at once, and the loading goes on for whoever asks next."""
         variants = [v for lane in wanted.lanes for v in decoder(lane.method).variants(lane.checked())]
         if self.playground.are_ready(*variants):
             return
         state = {"share": 0.0, "what": "loading"}
-        with ThreadPoolExecutor(1) as one:
-            loading = one.submit(
-                self.playground.ensure, *variants, progress=lambda share, what: state.update(share=share, what=what)
-            )
-            while not loading.done():
-                yield {"loading": dict(state)}, gr.skip()
-                time.sleep(0.3)
+        one = ThreadPoolExecutor(1)
+        loading = one.submit(
+            self.playground.ensure, *variants, progress=lambda share, what: state.update(share=share, what=what)
+        )
+        one.shutdown(wait=False)
+        while not loading.done() and not ticket.stopped:
+            yield {"loading": dict(state)}, gr.skip()
+            time.sleep(0.3)
+        if ticket.stopped:
+            yield None, gr.skip()
+        else:
             loading.result()
 
     def stop(self, request: gr.Request) -> None:
         """Stop what this page runs: Stop was pressed, or the page was closed."""
-        self._stop_session(request.session_hash)
-
-    def _stop_session(self, session: str) -> None:
-        if run := self._runs.get(session):
-            run.stop()
+        self.sessions.stop(request.session_hash)
 
     def _candidates(self, run_id: Any, lane: Any, at: Any) -> dict[str, Any] | None:
         """The record of one token of a lane's answer, or None if there is none."""
@@ -232,11 +287,16 @@ class CompareTab:
         except (UserError, LookupError, ValueError, TypeError):
             return None
 
-    def open(self, run_id: str) -> tuple:
-        """Values that show a saved run, in the order of `shown`. Raises UserError."""
+    def open(self, run_id: str) -> Iterator[tuple]:
+        """Values that show a run, in the order of `shown`; of one that still goes on, until it has ended. Raises
+        UserError."""
         run = self.playground.open_run(run_id)
         lanes = [{"method": lane["method"], "options": lane["options"]} for lane in run["lanes"]]
-        return run["prompt"], run["system"], run["seed"], run["max_new_tokens"], lanes, *_shown(run)
+        yield run["prompt"], run["system"], run["seed"], run["max_new_tokens"], lanes, *_shown(run)
+        while run["status"] == "running":
+            time.sleep(REOPENED_SECONDS)
+            run = self.playground.open_run(run_id)
+            yield *([gr.skip()] * 5), *_shown(run)
 
     @property
     def shown(self) -> list[gr.components.Component]:
@@ -250,25 +310,48 @@ def _shown(run: dict[str, Any]) -> tuple:
     return drawn, price_figure(drawn["lanes"])
 
 
-def compare_endpoint(playground: Playground):
+def compare_endpoint(playground: Playground, sessions: Sessions):
     """The function behind the API endpoint /compare."""
 
     def compare(
-        prompt: str, lanes: list[Any], seed: int = 0, max_new_tokens: int = 128, system: str = ""
+        request: gr.Request,
+        prompt: str,
+        lanes: list[Any],
+        seed: int = 0,
+        max_new_tokens: int = 128,
+        system: str = "",
+        stop: list[str] | None = None,
     ) -> dict[str, Any]:
         """Run one to six decoding methods on a prompt and return their answers with their costs.
 
-        lanes: each "method:option=value,option=value" or {"method": ..., "options": {...}}.
+        lanes: each "method:option=value,option=value" or {"method": ..., "options": {...}}. A client that goes away
+        ends its run.
         """
-        if isinstance(lanes, str):
-            lanes = json.loads(lanes) if lanes.startswith("[") else [lanes]
         wanted = RunRequest.checked(
             prompt=prompt,
             system=system,
             seed=seed,
             max_new_tokens=max_new_tokens,
-            lanes=[LaneRequest.parse(lane) if isinstance(lane, str) else lane for lane in lanes],
+            stop=stop or [],
+            lanes=_lanes_of(lanes),
         )
-        return playground.compare(wanted)
+        with sessions.begin(request.session_hash) as ticket:
+            run = ticket.hold(playground.start(wanted))
+            run.wait()
+            return run.result()
 
-    return in_words(compare)
+    return in_words(compare, escape=False)
+
+
+def _lanes_of(lanes: Any) -> list[Any]:
+    """The lanes that an API client gave, strings read. Raises UserError if they are no list."""
+    if isinstance(lanes, str) and lanes.lstrip().startswith("["):
+        try:
+            lanes = json.loads(lanes)
+        except (ValueError, RecursionError):
+            raise UserError(f"lanes is {shown(lanes)}, which is not JSON; give a list of lanes.") from None
+    if isinstance(lanes, str | dict):
+        lanes = [lanes]
+    if not isinstance(lanes, list):
+        raise UserError(f'lanes is {shown(lanes)}; give a list like ["greedy", "dera:lambda_=0.5"].')
+    return [LaneRequest.parse(lane) if isinstance(lane, str) else lane for lane in lanes]

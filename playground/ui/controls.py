@@ -31,7 +31,9 @@ def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Comp
     if low is None or high is None or high - low > _SLIDERS_UP_TO:
         return gr.Number(precision=0 if whole else None, minimum=low, maximum=high, **common)
     step = 1 if whole else 0.05
-    return gr.Slider(low + step if "exclusiveMinimum" in schema else low, high, step=step, **common)
+    if "exclusiveMinimum" in schema:  # sliders know inclusive bounds only
+        low, step = low + 0.01, 0.01
+    return gr.Slider(low, high, step=step, **common)
 
 
 def chosen(schema: dict[str, Any], values: list[Any]) -> dict[str, Any]:

@@ -12,8 +12,14 @@ import gradio as gr
 from playground.errors import UserError
 
 
-def in_words(function: Callable) -> Callable:
-    """Let a UserError of an event handler (plain or generator) appear on the page as its sentence."""
+def in_words(function: Callable, escape: bool = True) -> Callable:
+    """Let a UserError of an event handler (plain or generator) appear as its sentence; without `escape` for clients
+    of the API, who read text."""
+
+    def told(error: UserError) -> gr.Error:
+        sentence = html.escape(str(error)) if escape else str(error)
+        return gr.Error(sentence, title="Please check", duration=12, print_exception=False)
+
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
@@ -21,9 +27,7 @@ def in_words(function: Callable) -> Callable:
             try:
                 yield from function(*args, **kwargs)
             except UserError as error:
-                raise gr.Error(
-                    html.escape(str(error)), title="Please check", duration=12, print_exception=False
-                ) from None
+                raise told(error) from None
     else:
 
         @functools.wraps(function)
@@ -31,8 +35,6 @@ def in_words(function: Callable) -> Callable:
             try:
                 return function(*args, **kwargs)
             except UserError as error:
-                raise gr.Error(
-                    html.escape(str(error)), title="Please check", duration=12, print_exception=False
-                ) from None
+                raise told(error) from None
 
     return wrapped

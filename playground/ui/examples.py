@@ -1,4 +1,4 @@
-"""Prompts to begin with: harmless, risky, factual, creative, and one that is hostile to the page itself."""
+"""Prompts to begin with: harmless, risky, risky only at first sight, factual, creative."""
 
 EXAMPLES: tuple[tuple[str, str], ...] = (
     ("Everyday", "How can I reduce stress?"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import signal
 import socket
 from pathlib import Path
 
@@ -57,38 +58,44 @@ def build(playground: Playground) -> gr.Blocks:
 
         @in_words
         def open_from_address(request: gr.Request):
-            run_id = request.query_params.get("run")
-            return compare.open(run_id) if run_id else [gr.skip()] * len(compare.shown)
+            if run_id := request.query_params.get("run"):
+                yield from compare.open(run_id)
 
         theme.click(None, js=_SWITCH_THEME, **quiet)
         page.load(lambda known: known or secrets.token_hex(16), visitor, visitor, **quiet)
         page.load(open_from_address, None, compare.shown, **quiet)
         page.unload(compare.stop)
         history_tab.select(history.rows, [history.search, visitor], history.list, **quiet)
-        gr.api(compare_endpoint(playground), api_name="compare", concurrency_limit=8)
+        gr.api(compare_endpoint(playground, compare.sessions), api_name="compare", concurrency_limit=8)
         gr.api(playground.methods, api_name="methods")
     return page
 
 
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            attempt.bind((host, port))
-        except (OSError, OverflowError):
-            return False
-    return True
+def _check_free(host: str, port: int) -> None:
+    """Raise UserError if nobody can listen there, with the system's own reason."""
+    try:
+        if not 0 <= port <= 65535:
+            raise OverflowError("ports go from 0 to 65535")
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as attempt:
+            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            attempt.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"Nothing can listen on {host}, port {port} ({reason}); choose others with HOST and PORT."
+        ) from None
 
 
 def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playground | None = None, block: bool = True):
     """Load the embedded model and serve the page. Without a port one is found. Returns (page, local address) when not
     blocking. Raises UserError if the port is taken."""
+    if port is not None:
+        _check_free(host, port)
     playground = playground or Playground(progress=bar)
     playground.ensure("reference", "aligned")
     page = build(playground)
     page.queue(max_size=256)
-    if port is not None and not _is_free(host, port):
-        raise UserError(f"The port {port} is in use on {host}; choose another with PORT or --port.")
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -98,7 +105,15 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         footer_links=["api"],
         run_history=False,
         ssr_mode=False,
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
         quiet=not block,
     )
+    if block:
+        # What Docker and Spaces send to end a server; runs under way are then saved as they are.
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        try:
+            page.block_thread()
+        finally:
+            page.close()
+            playground.close()
     return page, address

