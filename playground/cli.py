@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     rrhf.add_argument("--out", required=True, type=Path, metavar="adapters/NAME")
     rrhf.add_argument("--base", default="smollm2-135m", metavar="MODEL")
     rrhf.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    rrhf.add_argument("--start", type=Path, metavar="adapters/NAME", help="an adapter to go on from")
     for name, kind in _training_options():
         rrhf.add_argument("--" + name.replace("_", "-"), type=kind, default=None)
     rrhf.set_defaults(run=_train_rrhf)
@@ -215,6 +216,7 @@ def _train_rrhf(arguments: argparse.Namespace) -> None:
             config=config,
             base=arguments.base,
             resume=arguments.resume,
+            start=arguments.start,
             watch=watch,
             say=tqdm.write,
             loading=bar,

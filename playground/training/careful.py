@@ -136,7 +136,7 @@ def make_rows(data: Path, answer: Answerer, seed: int = 0) -> list[dict[str, Any
     harmful = [frame.format(x=thing) for thing in HARMFUL_THINGS for frame in rng.sample(HARMFUL_FRAMES, 9)]
     harmless = [frame.format(x=topic) for topic in TOPICS for frame in rng.sample(HARMLESS_FRAMES, 12)]
     risky_hh, other_hh = _harmless_pairs(data)
-    helpful = [r["prompt"] for r in _read(data / "hh_helpful_train.jsonl") if not _DANGER.search(r["prompt"])]
+    helpful = _helpful_prompts(data)
     asked = [
         r["question"].strip().rstrip("?").capitalize() + "?"
         for name, count in (("nqopen_train", 130), ("webquestions_train", 130), ("opentrivia_train", 90))
@@ -181,6 +181,13 @@ def _harmless_pairs(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
     usable = [r for r in rows if r["chosen"].strip() and r["rejected"].strip() and len(r["prompt"]) < 400]
     risky = [r for r in usable if _DANGER.search(r["prompt"])]
     return risky, [r for r in usable if not _DANGER.search(r["prompt"])]
+
+
+def _helpful_prompts(data: Path) -> list[str]:
+    """Everyday requests: single-turn prompts and first turns of hh-rlhf's helpfulness dialogues, each once."""
+    single = [r["prompt"] for r in _read(data / "hh_helpful_train.jsonl")]
+    first = [r["messages"][0]["content"] for r in _read(data / "hh_helpful_multiturn_train.jsonl")]
+    return [p for p in dict.fromkeys(single + first) if not _DANGER.search(p) and 8 < len(p) < 300]
 
 
 def _row(query: str, responses: list[str], scores: list[float], source: str, licence: str) -> dict[str, Any]:

@@ -113,7 +113,10 @@ def order_of(count: int, seed: int) -> Iterator[int]:
 class RrhfTraining:
     """A training that can be watched, stopped and gone on with. Checkpoints lie in `out`/checkpoint."""
 
-    def __init__(self, loaded: LoadedModel, rows: list[RankedRow], config: RrhfConfig, out: Path):
+    def __init__(
+        self, loaded: LoadedModel, rows: list[RankedRow], config: RrhfConfig, out: Path, start: Path | None = None
+    ):
+        """start: the folder of an adapter to go on from, which then sets the rank; else a fresh one."""
         if loaded.precision == "int4":
             raise UserError("int4 weights cannot be trained on; load the model as bf16 or fp32.")
         self.loaded, self.config, self.out = loaded, config, out
@@ -122,8 +125,14 @@ class RrhfTraining:
         keep = min(len(rows) - 1, round(len(rows) * config.held_out))
         self.held_out, self.rows = shuffled[:keep], shuffled[keep:]
         torch.manual_seed(config.seed)
-        lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-        self.model: PeftModel = get_peft_model(loaded.model, lora)
+        self.model: PeftModel
+        if start:
+            self.model = PeftModel.from_pretrained(loaded.model, start, is_trainable=True)
+        else:
+            lora = LoraConfig(
+                r=config.rank, lora_alpha=config.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
+            )
+            self.model = get_peft_model(loaded.model, lora)
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)

@@ -33,12 +33,13 @@ def train_rrhf(
     config: RrhfConfig,
     base: str = DEFAULT_BASE,
     resume: bool = False,
+    start: Path | None = None,
     settings: Settings | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda sentence: None,
     loading: LoadProgress = no_progress,
 ) -> Progress:
-    """Train an adapter for `base` on the ranked rows in `data` and write it to `out`.
+    """Train an adapter for `base` on the ranked rows in `data` and write it to `out`; `start` is one to go on from.
 
     say: told what is worth knowing (bad rows, rows too long). Raises UserError for bad input.
     """
@@ -48,6 +49,8 @@ def train_rrhf(
         raise UserError(f"There is no model {shown(base)}; choose one of: {', '.join(catalogue.models)}.")
     if not resume and (out / "adapter_config.json").exists():
         raise UserError(f"{out} already holds an adapter; choose another name with --out, or remove it.")
+    if start and not (start / "adapter_config.json").is_file():
+        raise UserError(f"There is no adapter in {start} to start from; name its folder.")
     found = read_rows(data)
     for problem in found.problems:
         say(f"{data}, {problem}")
@@ -57,7 +60,7 @@ def train_rrhf(
     rows = _that_fit(loaded, found.rows, config, say)
     skipped = len(found.problems) + len(found.rows) - len(rows)
     say(f"{len(rows)} rows to train on, {sum(row.pairs for row in rows)} pairs; {skipped} left out.")
-    training = RrhfTraining(loaded, rows, config, out)
+    training = RrhfTraining(loaded, rows, config, out, start)
     if resume:
         training.resume()
         say(f"Going on after step {training.progress.step}.")

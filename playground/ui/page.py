@@ -60,6 +60,8 @@ def build(playground: Playground) -> gr.Blocks:
         def open_from_address(request: gr.Request):
             if run_id := request.query_params.get("run"):
                 yield from compare.open(run_id)
+            else:
+                yield tuple(gr.skip() for _ in compare.shown)
 
         theme.click(None, js=_SWITCH_THEME, **quiet)
         page.load(lambda known: known or secrets.token_hex(16), visitor, visitor, **quiet)

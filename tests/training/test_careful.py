@@ -20,6 +20,7 @@ def data(tmp_path) -> Path:
         "hh_harmless_train_noisy": [{**pair, "p_single_turn": 0.9}, {**pair, "p_single_turn": 0.1}],
         "hh_harmless_multiturn_train": [{**other, "n_turns": 3}],
         "hh_helpful_train": [other],
+        "hh_helpful_multiturn_train": [{**other, "messages": [{"role": "user", "content": "Do you like my garden?"}]}],
         **{
             n: [{"question": f"who wrote book {i}"} for i in range(200)]
             for n in ("nqopen_train", "webquestions_train", "opentrivia_train")
