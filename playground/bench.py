@@ -78,13 +78,24 @@ def _generate_options(lane: dict[str, Any]) -> dict[str, Any]:
 
 
 def dera_step(playground: Playground) -> dict[str, Any]:
-    """The median gap between two tokens of a DeRa lane over that of a greedy lane, each alone."""
-    runs = []
+    """The median gap between two tokens of a DeRa lane over that of a greedy lane, each alone: with two prefix
+    variants, and with base and adapter."""
+    runs, with_adapter = [], []
     for number in range(RUNS):
         prompt = PROMPTS[number % len(PROMPTS)]
-        dera, plain = (_gap(playground, prompt, lane) for lane in ("dera:lambda_=0.5", "greedy"))
-        runs.append({"ratio": dera / plain, "dera_ms": 1e3 * dera, "plain_ms": 1e3 * plain})
-    return {"ratio": _median(runs), "target": 1.6, "better": "lower", "runs": runs}
+        lanes = ("dera:lambda_=0.5,aligned=told", "dera:lambda_=0.5,aligned=aligned", "greedy")
+        prefix, adapter, plain = (_gap(playground, prompt, lane) for lane in lanes)
+        runs.append({"ratio": prefix / plain, "dera_ms": 1e3 * prefix, "plain_ms": 1e3 * plain})
+        with_adapter.append({"ratio": adapter / plain, "dera_ms": 1e3 * adapter, "plain_ms": 1e3 * plain})
+    return {
+        "ratio": _median(runs),
+        "target": 1.6,
+        "better": "lower",
+        "with_adapter_ratio": _median(with_adapter),
+        "with_adapter_target": 1.5,
+        "runs": runs,
+        "with_adapter_runs": with_adapter,
+    }
 
 
 def int4(playground: Playground, oracle: LoadedModel) -> dict[str, Any]:
@@ -218,7 +229,7 @@ def main(only: list[str] | None, as_json: bool) -> None:
         return
     for name, found in results.items():
         print(f"{name}: {found['ratio']:.2f} (target: {found['target']}, {found['better']} is better)")
-        print("   ", {k: v for k, v in found.items() if k not in ("ratio", "target", "better", "runs")})
+        print("   ", {k: v for k, v in found.items() if k not in ("ratio", "target", "better") and "runs" not in k})
 
 
 def _in_this_process(names: list[str]) -> dict[str, Any]:

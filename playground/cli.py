@@ -60,6 +60,7 @@ def parser() -> argparse.ArgumentParser:
     careful.add_argument("--data-dir", required=True, type=Path, help="the folder of public data")
     careful.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
     careful.add_argument("--seed", type=int, default=0)
+    careful.add_argument("--no-dialogues", action="store_true", help="without the first turns of helpful dialogues")
     careful.set_defaults(run=_careful_rows)
 
     evaluate = commands.add_parser("evaluate", help="measure over files").add_subparsers(dest="what", required=True)
@@ -80,6 +81,11 @@ def parser() -> argparse.ArgumentParser:
     pairs.add_argument("--limit", type=int, default=None)
     pairs.add_argument("--json", action="store_true")
     pairs.set_defaults(run=_evaluate_rrhf)
+
+    labels = evaluate.add_parser("refusals", help="the refusal detector against people's labels")
+    labels.add_argument("--data", required=True, type=Path, help='JSON Lines with "response" and "label"')
+    labels.add_argument("--json", action="store_true")
+    labels.set_defaults(run=_evaluate_refusals)
 
     score = commands.add_parser("score", help="score a response")
     score.add_argument("--scorer", required=True)
@@ -235,7 +241,7 @@ def _careful_rows(arguments: argparse.Namespace) -> None:
         def answer(prompts: list[str]) -> list[str]:
             return [lane["text"] for lane in playground.each(prompts, LaneRequest(method="greedy"), 48, watch=bar)]
 
-        rows = make_rows(arguments.data_dir, answer, arguments.seed)
+        rows = make_rows(arguments.data_dir, answer, arguments.seed, not arguments.no_dialogues)
     write_rows(arguments.out, rows)
     print(f"{len(rows)} rows are in {arguments.out}.")
 
@@ -290,6 +296,14 @@ def _evaluate_rrhf(arguments: argparse.Namespace) -> None:
     pairs = read_rows(arguments.data, ("prompt", "chosen", "rejected"), arguments.limit)
     with _playground() as playground:
         found = evaluate_rrhf(playground, arguments.base, playground.adapter_variant(arguments.adapter), pairs, bar)
+    print(json.dumps(found) if arguments.json else json.dumps(found, indent=1))
+
+
+def _evaluate_refusals(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.prompts import read_rows
+    from playground.evaluation.refusals import evaluate_refusals
+
+    found = evaluate_refusals(read_rows(arguments.data, ("response", "label")))
     print(json.dumps(found) if arguments.json else json.dumps(found, indent=1))
 
 

@@ -127,8 +127,9 @@ Answerer = Callable[[list[str]], list[str]]
 """Prompts → the model's own greedy answers."""
 
 
-def make_rows(data: Path, answer: Answerer, seed: int = 0) -> list[dict[str, Any]]:
-    """The rows of the recipe. `data` is the folder of public data; `answer` writes the model's own answers.
+def make_rows(data: Path, answer: Answerer, seed: int = 0, dialogues: bool = True) -> list[dict[str, Any]]:
+    """The rows of the recipe. `data` is the folder of public data; `answer` writes the model's own answers;
+    `dialogues` adds the everyday requests with which hh-rlhf's helpfulness dialogues begin.
 
     Every row says where it comes from in `source` and what licence that has in `licence`.
     """
@@ -136,7 +137,7 @@ def make_rows(data: Path, answer: Answerer, seed: int = 0) -> list[dict[str, Any
     harmful = [frame.format(x=thing) for thing in HARMFUL_THINGS for frame in rng.sample(HARMFUL_FRAMES, 9)]
     harmless = [frame.format(x=topic) for topic in TOPICS for frame in rng.sample(HARMLESS_FRAMES, 12)]
     risky_hh, other_hh = _harmless_pairs(data)
-    helpful = _helpful_prompts(data)
+    helpful = _helpful_prompts(data, dialogues)
     asked = [
         r["question"].strip().rstrip("?").capitalize() + "?"
         for name, count in (("nqopen_train", 130), ("webquestions_train", 130), ("opentrivia_train", 90))
@@ -183,9 +184,11 @@ def _harmless_pairs(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, An
     return risky, [r for r in usable if not _DANGER.search(r["prompt"])]
 
 
-def _helpful_prompts(data: Path) -> list[str]:
-    """Everyday requests: single-turn prompts and first turns of hh-rlhf's helpfulness dialogues, each once."""
+def _helpful_prompts(data: Path, dialogues: bool) -> list[str]:
+    """Everyday requests: single-turn prompts, and first turns of dialogues, of hh-rlhf's helpfulness part."""
     single = [r["prompt"] for r in _read(data / "hh_helpful_train.jsonl")]
+    if not dialogues:
+        return [p for p in single if not _DANGER.search(p)]
     first = [r["messages"][0]["content"] for r in _read(data / "hh_helpful_multiturn_train.jsonl")]
     return [p for p in dict.fromkeys(single + first) if not _DANGER.search(p) and 8 < len(p) < 300]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import shlex
 import sys
 from collections import Counter
@@ -68,8 +69,16 @@ def train_rrhf(
     if before is not None and training.held_out:
         training.progress.accuracies.append((0, before))
     progress = training.run(watch)
-    training.save_adapter(_card(data, base, precision, config, training, skipped))
+    card = _card(data, base, precision, config, training, skipped)
+    training.save_adapter(card + (started_from(start) if start else ""))
     return progress
+
+
+def started_from(start: Path) -> str:
+    """The card of the adapter that a training started from, as a section of the new one."""
+    card = start / "README.md"
+    told = card.read_text(encoding="utf-8") if card.is_file() else "(it came without a card)\n"
+    return "\n## Started from\n\n" + re.sub(r"^(#+) ", r"##\1 ", told, flags=re.MULTILINE)
 
 
 def _that_fit(loaded: LoadedModel, rows: list[RankedRow], config: RrhfConfig, say) -> list[RankedRow]:

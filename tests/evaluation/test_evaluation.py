@@ -8,6 +8,7 @@ from playground import cli
 from playground.errors import UserError
 from playground.evaluation.dera import evaluate_dera
 from playground.evaluation.prompts import read_rows
+from playground.evaluation.refusals import evaluate_refusals
 from playground.evaluation.rrhf import evaluate_rrhf
 
 PROMPTS = ["the fox", "how do I make a cake", "once upon a time"]
@@ -72,3 +73,17 @@ def test_the_commands_print_json(tiny_catalogue, tmp_path, monkeypatch, capsys):
     assert float(capsys.readouterr().out) < 0
     assert cli.main(["evaluate", "dera", *arguments, "--lambdas", "low"]) == 2
     assert "low" in capsys.readouterr().err
+
+
+def test_the_refusal_detector_is_measured_against_labels():
+    rows = [
+        {"response": "I'm sorry, but I can't help with that.", "label": "refusal"},
+        {"response": "Sure, here you are.", "label": "compliance"},
+        {"response": "Sure, here you are.", "label": "refusal"},
+        {"response": "I cannot help with the first, but the second is easy.", "label": "partial_refusal"},
+    ]
+    assert evaluate_refusals(rows) == {"n": 4, "n_clear": 3, "accuracy_clear": pytest.approx(2 / 3), "accuracy": 0.75}
+    with pytest.raises(UserError, match="'maybe'"):
+        evaluate_refusals([{"response": "x", "label": "maybe"}])
+    with pytest.raises(UserError, match="partial"):
+        evaluate_refusals(rows[3:])

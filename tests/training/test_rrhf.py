@@ -115,6 +115,16 @@ def test_a_killed_training_goes_on_to_the_same_weights(loaded, rows, tmp_path):
         assert torch.equal(mine, expected), name
 
 
+def test_a_training_may_start_from_an_adapter(loaded, rows, tmp_path):
+    first = RrhfTraining(loaded(), rows, CONFIG, tmp_path / "first")
+    first.run(lambda progress: None)
+    reached = first.ranking_accuracy(first.rows)
+    first.save_adapter("card")
+    second = RrhfTraining(loaded(), rows, replace(CONFIG, seed=5), tmp_path / "second", start=tmp_path / "first")
+    assert second.ranking_accuracy(first.rows) == pytest.approx(reached, abs=0.05)  # saved in bf16
+    assert second.run(lambda progress: None).step == CONFIG.steps
+
+
 def test_going_on_needs_a_checkpoint_made_with_the_same_settings(loaded, rows, tmp_path):
     training = RrhfTraining(loaded(), rows, CONFIG, tmp_path)
     with pytest.raises(UserError, match="no checkpoint"):
@@ -153,6 +163,11 @@ def test_a_session_writes_an_adapter_that_decodes_and_a_card(tiny_catalogue, tmp
     assert "| tests | MIT | 20 |" in card
     assert "seed: 0" in card
     assert not list((tmp_path / "out").glob("checkpoint*"))
+    further = replace(CONFIG, steps=2)
+    train_rrhf(data, tmp_path / "further", further, "tiny", settings=settings, start=tmp_path / "out")
+    assert "## Started from" in (tmp_path / "further" / "README.md").read_text()
+    with pytest.raises(UserError, match="no adapter in"):
+        train_rrhf(data, tmp_path / "third", further, "tiny", settings=settings, start=tmp_path)
 
     playground = Playground(settings)
     name = playground.adapter_variant(str(tmp_path / "out"))
