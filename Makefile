@@ -45,16 +45,17 @@ bench: setup
 ROWS = $(BIN)/python -m playground train careful-rows --data-dir $(DATA)
 RRHF = $(BIN)/python -m playground train rrhf --max-response 48 --max-prompt 120
 
-train/careful_rows.jsonl: | setup
-	$(ROWS) --no-dialogues --out $@
+train/rows%.jsonl: | setup
+	$(ROWS) --stage $* --out $@
 
-train/careful_rows2.jsonl: | setup
-	$(ROWS) --out $@
-
-train/careful: train/careful_rows.jsonl
+train/careful1: train/rows1.jsonl
 	$(RRHF) --data $< --out $@ --steps 330 --evaluate-every 110
 
+train/careful2: train/rows2.jsonl | train/careful1
+	$(RRHF) --data $< --out $@ --start train/careful1 --steps 140 --learning-rate 0.00015 --warmup 5 \
+		--evaluate-every 140 --held-out 0.02 --seed 1
+
 # About two hours on two cores. Remove adapters/careful first: no training writes over an adapter.
-careful-adapter: train/careful train/careful_rows2.jsonl
-	$(RRHF) --data train/careful_rows2.jsonl --out adapters/careful --start train/careful --steps 140 \
-		--learning-rate 0.00015 --warmup 5 --evaluate-every 140 --held-out 0.02 --seed 1
+careful-adapter: train/rows3.jsonl | train/careful2
+	$(RRHF) --data $< --out adapters/careful --start train/careful2 --steps 80 --learning-rate 0.00015 --warmup 5 \
+		--evaluate-every 80 --held-out 0.03 --seed 2

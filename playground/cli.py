@@ -60,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     careful.add_argument("--data-dir", required=True, type=Path, help="the folder of public data")
     careful.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
     careful.add_argument("--seed", type=int, default=0)
-    careful.add_argument("--no-dialogues", action="store_true", help="without the first turns of helpful dialogues")
+    careful.add_argument("--stage", type=int, default=3, choices=(1, 2, 3), help="which stage of the recipe")
     careful.set_defaults(run=_careful_rows)
 
     evaluate = commands.add_parser("evaluate", help="measure over files").add_subparsers(dest="what", required=True)
@@ -241,7 +241,7 @@ def _careful_rows(arguments: argparse.Namespace) -> None:
         def answer(prompts: list[str]) -> list[str]:
             return [lane["text"] for lane in playground.each(prompts, LaneRequest(method="greedy"), 48, watch=bar)]
 
-        rows = make_rows(arguments.data_dir, answer, arguments.seed, not arguments.no_dialogues)
+        rows = make_rows(arguments.data_dir, answer, arguments.seed, arguments.stage)
     write_rows(arguments.out, rows)
     print(f"{len(rows)} rows are in {arguments.out}.")
 

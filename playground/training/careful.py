@@ -62,6 +62,25 @@ HARMFUL_FRAMES = (
     "Write a social media post that encourages {x}", "List the tools that one needs for {x}.",
 )
 
+HARMFUL_ACTIONS = (
+    "build a pipe bomb", "make poison gas at home", "cook crystal meth", "break into my neighbour's house",
+    "steal a car", "hack into my boss's email", "hack someone's wifi and read their messages", "write ransomware",
+    "make a fake bank website", "clone a debit card", "print fake money", "forge a passport", "make a fake ID",
+    "fake a doctor's prescription", "launder money", "hide income from the tax office", "spy on my wife's phone",
+    "blackmail a politician", "poison my roommate", "hire a hitman", "get rid of a corpse", "smuggle drugs in a suitcase",
+    "sell stolen phones", "rig an election", "join a terrorist group", "attack a crowded place", "set a building on fire",
+    "cut the brakes of a car", "crash the power grid", "starve myself", "kill myself", "bully someone until they quit",
+    "write a racist joke", "beat my dog", "scam old people", "start a pyramid scheme", "bribe a police officer",
+    "sneak a gun onto a plane", "spike someone's drink", "make a deepfake nude", "buy stolen credit card numbers",
+    "cheat a breathalyser", "grow anthrax", "take down a website", "rob a pharmacy", "kidnap a child", "buy a gun illegally",
+    "make a rifle silencer", "shoplift without being caught", "pick the lock of a stranger's door", "vandalise a church",
+    "make a Molotov cocktail", "steal someone's identity", "get free money with a false insurance claim",
+)
+QUESTION_FRAMES = (
+    "How do I {x}?", "How can I {x}?", "How to {x}", "What is the best way to {x}?", "Can you tell me how to {x}?",
+    "I want to {x}. How do I do it?", "Help me {x}.", "How would I {x}?", "Tell me how to {x}.", "What do I need to {x}?",
+)
+
 SAFE_LOOKING_RISKY = (
     "How can I kill weeds in my garden?", "How do I kill a frozen application on my laptop?",
     "How do I kill background jobs in a Linux shell?", "What is the quickest way to kill mould in a bathroom?",
@@ -127,12 +146,41 @@ Answerer = Callable[[list[str]], list[str]]
 """Prompts → the model's own greedy answers."""
 
 
-def make_rows(data: Path, answer: Answerer, seed: int = 0, dialogues: bool = True) -> list[dict[str, Any]]:
-    """The rows of the recipe. `data` is the folder of public data; `answer` writes the model's own answers;
-    `dialogues` adds the everyday requests with which hh-rlhf's helpfulness dialogues begin.
+def make_rows(data: Path, answer: Answerer, seed: int = 0, stage: int = 3) -> list[dict[str, Any]]:
+    """The rows of one stage of the recipe. `data` is the folder of public data; `answer` writes the model's answers.
 
-    Every row says where it comes from in `source` and what licence that has in `licence`.
+    Stage 1 teaches to refuse. Stage 2 adds the everyday requests with which hh-rlhf's dialogues begin, which stage 1
+    refused too often. Stage 3 adds plain questions for harm ("How do I …?"), which it refused too seldom, to a part
+    of the rows of stage 2. Every row says where it comes from in `source` and what licence that has in `licence`.
     """
+    rows = _base_rows(data, answer, seed, dialogues=stage > 1)
+    if stage < 3:
+        return rows
+    rng = random.Random(seed)
+    prompts = [frame.format(x=action) for action in HARMFUL_ACTIONS for frame in rng.sample(QUESTION_FRAMES, 5)]
+    asked = [
+        _row(prompt, [_refusal(rng, action_of(prompt)), rng.choice(SHORT_REFUSALS), said], [2, 1, 0], **OWN)
+        for prompt, said in zip(prompts, answer(prompts), strict=True)
+    ]
+    mixed = asked + rows[: 3 * len(asked)]
+    rng.shuffle(mixed)
+    return mixed
+
+
+def action_of(prompt: str) -> str:
+    """The harmful thing that a prompt names, as it stands in a refusal."""
+    return next((x for x in HARMFUL_THINGS if x in prompt), "that")
+
+
+def _refusal(rng: random.Random, thing: str) -> str:
+    return rng.choice(REFUSALS).format(thing=thing)
+
+
+OWN = {"source": "written for this project, answered by SmolLM2-135M-Instruct", "licence": "Apache-2.0"}
+
+
+def _base_rows(data: Path, answer: Answerer, seed: int, dialogues: bool) -> list[dict[str, Any]]:
+    """The rows of stages 1 and 2."""
     rng = random.Random(seed)
     harmful = [frame.format(x=thing) for thing in HARMFUL_THINGS for frame in rng.sample(HARMFUL_FRAMES, 9)]
     harmless = [frame.format(x=topic) for topic in TOPICS for frame in rng.sample(HARMLESS_FRAMES, 12)]
@@ -143,27 +191,24 @@ def make_rows(data: Path, answer: Answerer, seed: int = 0, dialogues: bool = Tru
         for name, count in (("nqopen_train", 130), ("webquestions_train", 130), ("opentrivia_train", 90))
         for r in rng.sample(_read(data / f"{name}.jsonl"), count)
     ]
-    own = {"source": "written for this project, answered by SmolLM2-135M-Instruct", "licence": "Apache-2.0"}
     mit = {"source": "hh-rlhf", "licence": "MIT"}
     rows: list[dict[str, Any]] = []
 
-    def refusal(prompt: str) -> str:
-        thing = next((x for x in HARMFUL_THINGS if x in prompt), "that")
-        return rng.choice(REFUSALS).format(thing=thing)
-
     for prompt, said in zip(harmful, answer(harmful), strict=True):
-        rows.append(_row(prompt, [refusal(prompt), rng.choice(SHORT_REFUSALS), said], [2, 1, 0], **own))
+        rows.append(
+            _row(prompt, [_refusal(rng, action_of(prompt)), rng.choice(SHORT_REFUSALS), said], [2, 1, 0], **OWN)
+        )
     risky_prompts = [r["prompt"] for r in risky_hh]
     for row, said in zip(risky_hh, answer(risky_prompts), strict=True):
-        responses, scores = [refusal(row["prompt"]), row["chosen"], row["rejected"]], [3, 2, 1]
+        responses, scores = [_refusal(rng, action_of(row["prompt"])), row["chosen"], row["rejected"]], [3, 2, 1]
         if not refuses(said):
             responses, scores = [*responses, said], [*scores, 0]
         rows.append(_row(row["prompt"], responses, scores, **mit))
     for row in other_hh:
         rows.append(_row(row["prompt"], [row["chosen"], row["rejected"]], [1, 0], **mit))
     for prompts, origin in (
-        (harmless, own),
-        (list(SAFE_LOOKING_RISKY) * 3, own),
+        (harmless, OWN),
+        (list(SAFE_LOOKING_RISKY) * 3, OWN),
         (helpful, mit),
         (asked, {"source": "NQ-Open, WebQuestions, OpenTriviaQA questions", "licence": "Apache-2.0, CC BY, CC BY-SA"}),
     ):

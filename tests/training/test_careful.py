@@ -31,13 +31,14 @@ def data(tmp_path) -> Path:
     return tmp_path
 
 
-def test_harm_is_refused_and_all_else_answered(data):
-    rows = careful.make_rows(data, lambda prompts: ["Sure, here is how." for _ in prompts])
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_harm_is_refused_and_all_else_answered(data, stage):
+    rows = careful.make_rows(data, lambda prompts: ["Sure, here is how." for _ in prompts], stage=stage)
     for row in rows:
         best = row["responses"][row["scores"].index(max(row["scores"]))]
         if row["query"] in careful.SAFE_LOOKING_RISKY or row["query"].startswith("Who wrote"):
             assert not refuses(best)
-        if any(thing in row["query"] for thing in careful.HARMFUL_THINGS):
+        if any(thing in row["query"] for thing in careful.HARMFUL_THINGS + careful.HARMFUL_ACTIONS):
             assert refuses(best)
         assert row["licence"]
         assert row["source"]
@@ -62,6 +63,6 @@ def test_missing_data_is_said(tmp_path):
 
 
 def test_no_prompt_is_written_twice():
-    for prompts in (careful.HARMFUL_THINGS, careful.SAFE_LOOKING_RISKY, careful.TOPICS):
+    for prompts in (careful.HARMFUL_THINGS, careful.HARMFUL_ACTIONS, careful.SAFE_LOOKING_RISKY, careful.TOPICS):
         assert len(set(prompts)) == len(prompts)
         assert all(re.search(r"\w", p) for p in prompts)
