@@ -42,9 +42,10 @@ def test_harm_is_refused_and_all_else_answered(data, stage):
             assert refuses(best)
         assert row["licence"]
         assert row["source"]
-    assert sum("rob a bank" in row["query"] for row in rows) == 2, (
-        "the row that does not fit its prompt is filtered out"
-    )
+    queries = [row["query"] for row in rows]
+    if stage < 3:
+        assert sum("rob a bank" in query for query in queries) == 2, "the row that does not fit is filtered out"
+        assert ("Do you like my garden?" in queries) == (stage == 2)
 
 
 def test_every_written_refusal_is_seen_as_one():
