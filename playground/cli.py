@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,9 +50,18 @@ def parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser("train", help="train an adapter").add_subparsers(dest="what", required=True)
     rrhf = train.add_parser("rrhf", help="rank responses to align")
-    rrhf.add_argument("--data", required=True, type=Path, help="JSON Lines of ranked responses")
+    source = rrhf.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help="JSON Lines of ranked responses")
+    source.add_argument("--prompts", type=Path, help='JSON Lines with "prompt": sample, score, rank and train')
+    rrhf.add_argument("--samples", type=int, default=4, help="responses of each lane to a prompt")
+    rrhf.add_argument("--score-with", default="mean_log_prob", metavar="SCORER", help="what ranks the responses")
+    rrhf.add_argument(
+        "--lane", action="append", metavar="METHOD[:OPTION=VALUE,…]", help="what samples; default: diverse_beams"
+    )
+    rrhf.add_argument("--answers", type=Path, help='responses of others, JSON Lines with "prompt" and "responses"')
+    rrhf.add_argument("--limit", type=int, default=None, help="only the first prompts")
     rrhf.add_argument("--out", required=True, type=Path, metavar="adapters/NAME")
-    rrhf.add_argument("--base", default="smollm2-135m", metavar="MODEL")
+    rrhf.add_argument("--base", metavar="MODEL", help="default: the model of the variant reference")
     rrhf.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     rrhf.add_argument("--start", type=Path, metavar="adapters/NAME", help="an adapter to go on from")
     for name, kind in _training_options():
@@ -60,7 +71,6 @@ def parser() -> argparse.ArgumentParser:
     careful.add_argument("--data-dir", required=True, type=Path, help="the folder of public data")
     careful.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
     careful.add_argument("--seed", type=int, default=0)
-    careful.add_argument("--stage", type=int, default=3, choices=(1, 2, 3), help="which stage of the recipe")
     careful.set_defaults(run=_careful_rows)
 
     evaluate = commands.add_parser("evaluate", help="measure over files").add_subparsers(dest="what", required=True)
@@ -192,23 +202,30 @@ def _methods(arguments: argparse.Namespace) -> None:
 def _training_options() -> list[tuple[str, type]]:
     """The settings of RRHF as (name, type), without importing torch for --help."""
     whole = ("steps", "rows_per_step", "warmup", "rank", "alpha", "max_prompt", "max_response", "seed")
-    return [(n, int) for n in (*whole, "evaluate_every", "save_every")] + [
-        (n, float) for n in ("learning_rate", "rank_weight", "tune_weight", "held_out")
-    ]
+    return (
+        [(n, int) for n in (*whole, "evaluate_every", "save_every")]
+        + [(n, float) for n in ("learning_rate", "rank_weight", "tune_weight", "held_out")]
+        + [("targets", str)]
+    )
 
 
 def _train_rrhf(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from playground.models.fetch import bar
+    from playground.training.jobs import Journal
     from playground.training.rrhf import RrhfConfig
-    from playground.training.session import train_rrhf
+    from playground.training.session import refuse_if_taken, train_rrhf
 
     given = {n: v for n, _ in _training_options() if (v := getattr(arguments, n)) is not None}
     config = RrhfConfig(**given)
-    with tqdm(total=config.steps, unit="step", file=sys.stderr) as steps:
+    if not arguments.resume:
+        refuse_if_taken(arguments.out)
+    journal = Journal(arguments.out, config.steps)
+    with _asked_to_stop() as stop, journal, tqdm(total=config.steps, unit="step", file=sys.stderr) as steps:
 
         def watch(progress) -> None:
+            journal.note(progress)
             steps.update(progress.step - steps.n)
             recent = progress.losses[-20:]
             steps.set_postfix(
@@ -216,32 +233,100 @@ def _train_rrhf(arguments: argparse.Namespace) -> None:
                 accuracy=f"{progress.accuracies[-1][1]:.3f}" if progress.accuracies else "–",
             )
 
-        train_rrhf(
-            data=arguments.data,
+        def say(sentence: str) -> None:
+            journal.say(sentence)
+            tqdm.write(sentence)
+
+        def loading(share: float, what: str) -> None:
+            journal.prepare(share, what)
+            bar(share, what)
+            if stop.is_set():
+                raise UserError("Stopped before the training began.")
+
+        progress = train_rrhf(
+            data=arguments.data or _sampled(arguments, config, say, loading),
             out=arguments.out,
             config=config,
             base=arguments.base,
             resume=arguments.resume,
             start=arguments.start,
             watch=watch,
-            say=tqdm.write,
-            loading=bar,
+            say=say,
+            loading=loading,
+            stopped=stop.is_set,
         )
+        if progress.step < config.steps:
+            journal.end("stopped")
+            print(f"Stopped after step {progress.step}; the same command with --resume goes on.")
+            return
     print(f"The adapter is in {arguments.out}; its card is {arguments.out / 'README.md'}.")
+
+
+@contextmanager
+def _asked_to_stop() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, in place of ending the process."""
+    stop = threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _sampled(arguments: argparse.Namespace, config, say, watch) -> Path:
+    """The rows that the recipe's first half makes, kept beside the adapter; a resumed training has them already."""
+    from playground.evaluation.prompts import read_rows
+    from playground.requests import LaneRequest
+    from playground.training.data import write_rows
+    from playground.training.sampling import read_given, sample_rows
+
+    kept = arguments.out / "rows.jsonl"
+    if arguments.resume and kept.is_file():
+        return kept
+    prompts = [row["prompt"] for row in read_rows(arguments.prompts, ("prompt",), arguments.limit)]
+    lanes = [LaneRequest.parse(lane) for lane in arguments.lane or ["diverse_beams"]]
+    given = read_given(arguments.answers) if arguments.answers else None
+    with _playground() as playground:
+        rows = sample_rows(
+            playground,
+            prompts,
+            lanes,
+            arguments.samples,
+            arguments.score_with,
+            config.max_response,
+            config.seed,
+            given,
+            watch,
+            say,
+        )
+    write_rows(kept, rows)
+    say(f"{len(rows)} sampled and scored rows are in {kept}.")
+    return kept
 
 
 def _careful_rows(arguments: argparse.Namespace) -> None:
     from playground.models.fetch import bar
+    from playground.models.loading import load_model, pick_device
     from playground.requests import LaneRequest
     from playground.training.careful import make_rows
     from playground.training.data import write_rows
+    from playground.training.magpie import imagine
 
     with _playground() as playground:
+        name, settings = playground.catalogue.variant("reference").model, playground.settings
 
         def answer(prompts: list[str]) -> list[str]:
-            return [lane["text"] for lane in playground.each(prompts, LaneRequest(method="greedy"), 48, watch=bar)]
+            jobs = [(prompt, LaneRequest(method="greedy"), 0) for prompt in prompts]
+            return [lane["text"] for lane in playground.each(jobs, 48, watch=bar)]
 
-        rows = make_rows(arguments.data_dir, answer, arguments.seed, arguments.stage)
+        def requests(openings: list[str]) -> list[str]:
+            spec = playground.catalogue.models[name]
+            loaded = load_model(name, spec, settings.cache, pick_device(settings.device), "bf16", bar)
+            return imagine(loaded, openings, arguments.seed, bar)
+
+        rows = make_rows(arguments.data_dir, answer, requests, arguments.seed)
     write_rows(arguments.out, rows)
     print(f"{len(rows)} rows are in {arguments.out}.")
 
@@ -261,7 +346,7 @@ def _playground() -> Iterator[Any]:
 
 
 def _evaluate_dera(arguments: argparse.Namespace) -> None:
-    from playground.evaluation.dera import evaluate_dera
+    from playground.evaluation.dera import sweep
     from playground.evaluation.prompts import read_rows
     from playground.models.fetch import bar
 
@@ -271,7 +356,7 @@ def _evaluate_dera(arguments: argparse.Namespace) -> None:
         raise UserError(f"--lambdas is {arguments.lambdas!r}; give numbers with commas, as in 0,0.5,1.") from None
     prompts = [row["prompt"] for row in read_rows(arguments.data, ("prompt",), arguments.limit)]
     with _playground() as playground:
-        found = evaluate_dera(
+        found, _ = sweep(
             playground,
             prompts,
             lambdas,

@@ -10,6 +10,7 @@ import logging
 import secrets
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from playground.errors import UserError, shown
 from playground.models.fetch import Progress, no_progress
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model, pick_device
 from playground.models.prompts import encode_chat
-from playground.models.specs import Catalogue, VariantSpec, read_catalogue
+from playground.models.specs import Catalogue, VariantSpec, add_found_adapters, read_catalogue
 from playground.requests import LaneRequest, RunRequest
 from playground.scorers import SCORERS
 from playground.settings import Settings
@@ -227,12 +228,18 @@ class Playground:
         self.engine.close()
         self.store.close()
 
+    def discover(self) -> None:
+        """Take adapters that have been trained since into the catalogue."""
+        add_found_adapters(self.catalogue, self.settings.adapters)
+
     def methods(self) -> list[dict[str, Any]]:
         """Every method with the JSON Schema of its options; variants are listed as choices."""
+        self.discover()
         return list_methods(self.catalogue)
 
     def options_schema(self, method: str) -> dict[str, Any]:
         """The JSON Schema of a method's options."""
+        self.discover()
         return options_schema(self.catalogue, method)
 
     def are_ready(self, *variants: str) -> bool:
@@ -242,6 +249,8 @@ class Playground:
     def ensure(self, *variants: str, progress: Progress | None = None) -> None:
         """Make variants ready: load their models and adapters if that has not been done. Raises UserError."""
         for name in variants:
+            if name not in self.catalogue.variants:
+                self.discover()
             if name in self._ready:  # without the lock: a model that loads for minutes holds up nobody else
                 continue
             spec = self.catalogue.variant(name)
@@ -356,19 +365,25 @@ class Playground:
         return run.result()
 
     def each(
-        self, prompts: list[str], lane: LaneRequest, max_new_tokens: int, seed: int = 0, watch: Progress = no_progress
-    ) -> list[dict[str, Any]]:
-        """One lane on many prompts, in shared batches; the lanes' results in order. Nothing is saved."""
-        works: list[LaneRun] = []
-        for prompt in prompts:
-            request = RunRequest.checked(prompt=prompt, lanes=[lane], max_new_tokens=max_new_tokens, seed=seed)
-            work = self.prepare(request, lane)
-            work.task = self.engine.submit(work.asking(), work.cost, work.ended)
-            works.append(work)
-        for done, work in enumerate(works, 1):
-            work.task.wait()
-            watch(done / len(works), f"{done} of {len(works)} answers")
-        return [work.result() for work in works]
+        self, jobs: list[tuple[str, LaneRequest, int]], max_new_tokens: int, watch: Progress = no_progress
+    ) -> Iterator[dict[str, Any]]:
+        """Many lanes, each (prompt, lane, seed), in shared batches; the lanes' results in order, as they come.
+        Nothing is saved. Left early, what is still to do is stopped."""
+        works: deque[LaneRun] = deque()
+        try:
+            for prompt, lane, seed in jobs:
+                request = RunRequest.checked(prompt=prompt, lanes=[lane], max_new_tokens=max_new_tokens, seed=seed)
+                work = self.prepare(request, lane)
+                work.task = self.engine.submit(work.asking(), work.cost, work.ended)
+                works.append(work)
+            for done in range(1, len(jobs) + 1):
+                work = works.popleft()
+                work.task.wait()
+                watch(done / len(jobs), f"{done} of {len(jobs)} answers")
+                yield work.result()
+        finally:
+            for work in works:
+                work.task.stop()
 
     def scores(self, name: str, texts: list[tuple[str, str]], variant: str = "reference") -> list[float]:
         """A scorer on (prompt, response) pairs, in shared batches; `variant` is taken for the one that wrote them."""

@@ -24,6 +24,10 @@ def _number(name: str, default: int, least: int) -> int:
     return int(text)
 
 
+def _public() -> bool:
+    return os.environ.get("PLAYGROUND_PUBLIC", "1" if os.environ.get("SPACE_ID") else "0") == "1"
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every knob of the server. Each field names the environment variable that sets it."""
@@ -40,10 +44,26 @@ class Settings:
     precision: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_PRECISION") or None)
     device: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_DEVICE") or None)
     kv_megabytes: int = field(default_factory=lambda: _number("PLAYGROUND_KV_MB", 768, 16))
-    public: bool = field(
-        default_factory=lambda: os.environ.get("PLAYGROUND_PUBLIC", "1" if os.environ.get("SPACE_ID") else "0") == "1"
-    )
+    public: bool = field(default_factory=_public)
     """On a public server people see only the runs of their own browser in the History tab."""
+    training: bool = field(default_factory=lambda: os.environ.get("PLAYGROUND_TRAIN", "0" if _public() else "1") == "1")
+    """Whether the page has a Train tab: anybody who sees it can use the machine."""
     secret: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_SECRET") or "realign-playground")
     """Seals the random id that a browser keeps; set it on a public server."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))
+
+    @property
+    def adapters(self) -> Path:
+        """The folder in which trained adapters lie: beside models.yaml."""
+        return self.catalogue.resolve().parent / "adapters"
+
+    def as_environment(self) -> dict[str, str]:
+        """What another process needs in its environment to find the same files."""
+        named = {
+            "PLAYGROUND_MODELS": self.catalogue,
+            "PLAYGROUND_CACHE": self.cache,
+            "PLAYGROUND_DATABASE": self.database,
+            "PLAYGROUND_PRECISION": self.precision,
+            "PLAYGROUND_DEVICE": self.device,
+        }
+        return {name: str(value) for name, value in named.items() if value}

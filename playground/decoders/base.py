@@ -71,6 +71,8 @@ class Decoder:
     source: str = ""
     variants: Callable[[Any], tuple[str, ...]] = lambda options: (options.variant,)
     """The variants that a run with these options asks for."""
+    many: str | None = None
+    """The option that sets how many answers one run gives (its detail's `candidates`), of a method that has one."""
 
 
 @dataclass(frozen=True)

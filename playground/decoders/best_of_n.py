@@ -70,5 +70,6 @@ DECODER = Decoder(
     options=BestOfNOptions,
     run=run,
     in_front=("n", "scorer"),
+    many="n",
     variants=lambda options: (options.variant, *SCORERS[options.scorer].variants),
 )

@@ -7,12 +7,12 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-# Okabe and Ito's blue and orange: told apart by colour-blind readers, on light and on dark.
-_BLUE, _ORANGE = "#0072B2", "#D55E00"
+from playground.figures.style import BLUE, ORANGE, finished
+
 _MEASURES = (
-    ("generated_tokens", "tokens generated", _BLUE),
-    ("forward_tokens", "tokens forward", _BLUE),
-    ("seconds", "seconds", _ORANGE),
+    ("generated_tokens", "tokens generated", BLUE),
+    ("forward_tokens", "tokens forward", BLUE),
+    ("seconds", "seconds", ORANGE),
 )
 
 
@@ -25,15 +25,4 @@ def price_figure(lanes: list[dict[str, Any]]) -> go.Figure:
         bars = go.Bar(x=values, y=names, orientation="h", marker_color=colour, text=values, textposition="auto")
         figure.add_trace(bars, row=row, col=1)
     figure.update_yaxes(autorange="reversed")
-    figure.update_layout(
-        showlegend=False,
-        height=len(_MEASURES) * (60 + 26 * len(lanes)),
-        margin={"l": 10, "r": 10, "t": 34, "b": 10},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": "#7a8699"},
-        modebar={
-            "remove": ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale", "toImage"]
-        },
-    )
-    return figure
+    return finished(figure, len(_MEASURES) * (60 + 26 * len(lanes)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from playground.errors import UserError, shown
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["int4", "bf16", "fp32"]
 PRECISIONS: tuple[str, ...] = ("int4", "bf16", "fp32")
@@ -170,7 +173,24 @@ def read_catalogue(path: Path) -> Catalogue:
                     "which is not there.",
                 )
             catalogue.variants[name] = variant.model_copy(update={"adapter": there})
+    add_found_adapters(catalogue, folder / "adapters")
     return catalogue
+
+
+def add_found_adapters(catalogue: Catalogue, folder: Path) -> None:
+    """Take in every adapter below `folder` that no variant names, as a variant of its own name: so a new one is in
+    the list the moment it is written. Its base is told by its training.json, else it is that of `reference`."""
+    named = {variant.adapter for variant in catalogue.variants.values()}
+    for config in sorted(folder.glob("*/adapter_config.json")):
+        there = config.parent.resolve()
+        if there in named or there.name in catalogue.variants or not re.match(_NAME, there.name):
+            continue
+        try:
+            model = json.loads((there / "training.json").read_text(encoding="utf-8"))["base"]
+        except (OSError, json.JSONDecodeError, KeyError, TypeError):
+            model = catalogue.variants["reference"].model
+        if model in catalogue.models:
+            catalogue.variants[there.name] = VariantSpec(title=there.name, model=model, adapter=there)
 
 
 def _first_problem(error: ValidationError, content: object, line_of) -> tuple[int, str]:

@@ -18,17 +18,20 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.nn.utils.rnn import pad_sequence
 
-from playground.errors import UserError
+from playground.errors import UserError, shown
 from playground.models.loading import LoadedModel
 from playground.models.prompts import encode_chat
 from playground.training.data import RankedRow
 
 IGNORED = -100
+TOGETHER = 6
+"""Responses that are padded to one length."""
 
 
 @dataclass(frozen=True)
 class RrhfConfig:
-    """How to train. Lengths in tokens; rows_per_step rows share one optimiser step."""
+    """How to train. Lengths in tokens; rows_per_step rows share one optimiser step; targets names the layers that
+    are adapted, with commas between them."""
 
     steps: int = 300
     rows_per_step: int = 8
@@ -36,6 +39,7 @@ class RrhfConfig:
     warmup: int = 10
     rank: int = 8
     alpha: int = 16
+    targets: str = "all-linear"
     rank_weight: float = 1.0
     tune_weight: float = 1.0
     max_prompt: int = 160
@@ -99,6 +103,14 @@ def mean_log_probs(model, pairs: list[tuple[list[int], list[int]]]) -> torch.Ten
     return totals / wanted.sum(1)
 
 
+def mean_log_probs_of_all(model, pairs: list[tuple[list[int], list[int]]]) -> torch.Tensor:
+    """`mean_log_probs` of many pairs, those of similar length in one batch: padding would cost as much as text."""
+    by_length = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
+    parts = [by_length[i : i + TOGETHER] for i in range(0, len(pairs), TOGETHER)]
+    means = torch.cat([mean_log_probs(model, [pairs[i] for i in part]) for part in parts])
+    return means[torch.tensor(by_length, device=means.device).argsort()]
+
+
 def order_of(count: int, seed: int) -> Iterator[int]:
     """Row numbers, epoch after epoch, each epoch in its own order. The same for the same seed, so that a resumed
     training sees what it would have seen."""
@@ -129,10 +141,14 @@ class RrhfTraining:
         if start:
             self.model = PeftModel.from_pretrained(loaded.model, start, is_trainable=True)
         else:
-            lora = LoraConfig(
-                r=config.rank, lora_alpha=config.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-            )
-            self.model = get_peft_model(loaded.model, lora)
+            targets = config.targets if config.targets == "all-linear" else config.targets.split(",")
+            lora = LoraConfig(r=config.rank, lora_alpha=config.alpha, target_modules=targets, task_type="CAUSAL_LM")
+            try:
+                self.model = get_peft_model(loaded.model, lora)
+            except ValueError:
+                raise UserError(
+                    f"The model has no layers named {shown(config.targets)}; name them as v_proj,o_proj."
+                ) from None
         trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=0.0)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
@@ -165,7 +181,7 @@ class RrhfTraining:
     def _step(self, rows: list[RankedRow]) -> float:
         self.model.train()
         encoded = [encode(self.loaded, row, self.config) for row in rows]
-        means = mean_log_probs(self.model.get_base_model(), [pair for pairs in encoded for pair in pairs])
+        means = mean_log_probs_of_all(self.model.get_base_model(), [pair for pairs in encoded for pair in pairs])
         losses = []
         for row, part in zip(rows, means.split([len(pairs) for pairs in encoded]), strict=True):
             scores = torch.tensor(row.scores, device=part.device)
@@ -226,7 +242,8 @@ class RrhfTraining:
         self.model.to(torch.bfloat16).save_pretrained(self.out)
         (self.out / "README.md").write_text(card, encoding="utf-8")
         (self.out / "training.json").write_text(
-            json.dumps({"config": asdict(self.config), **asdict(self.progress)}, indent=1), encoding="utf-8"
+            json.dumps({"base": self.loaded.name, "config": asdict(self.config), **asdict(self.progress)}, indent=1),
+            encoding="utf-8",
         )
         shutil.rmtree(self.out / "checkpoint", ignore_errors=True)
 

@@ -25,31 +25,33 @@ from playground.settings import Settings
 from playground.training.data import RankedRow, read_rows
 from playground.training.rrhf import Progress, RrhfConfig, RrhfTraining
 
-DEFAULT_BASE = "smollm2-135m"
-
 
 def train_rrhf(
     data: Path,
     out: Path,
     config: RrhfConfig,
-    base: str = DEFAULT_BASE,
+    base: str | None = None,
     resume: bool = False,
     start: Path | None = None,
     settings: Settings | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda sentence: None,
     loading: LoadProgress = no_progress,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Progress:
-    """Train an adapter for `base` on the ranked rows in `data` and write it to `out`; `start` is one to go on from.
+    """Train an adapter for `base` (else the model of `reference`) on the ranked rows in `data` and write it to `out`;
+    `start` is one to go on from.
 
-    say: told what is worth knowing (bad rows, rows too long). Raises UserError for bad input.
+    say: told what is worth knowing (bad rows, rows too long). stopped: asked after every step; a training that was
+    stopped leaves its checkpoint and no adapter. Raises UserError for bad input.
     """
     settings = settings or Settings()
     catalogue = read_catalogue(settings.catalogue)
+    base = base or catalogue.variant("reference").model
     if base not in catalogue.models:
         raise UserError(f"There is no model {shown(base)}; choose one of: {', '.join(catalogue.models)}.")
-    if not resume and (out / "adapter_config.json").exists():
-        raise UserError(f"{out} already holds an adapter; choose another name with --out, or remove it.")
+    if not resume:
+        refuse_if_taken(out)
     if start and not (start / "adapter_config.json").is_file():
         raise UserError(f"There is no adapter in {start} to start from; name its folder.")
     found = read_rows(data)
@@ -68,10 +70,18 @@ def train_rrhf(
     before = None if training.progress.step else training.ranking_accuracy(training.held_out)
     if before is not None and training.held_out:
         training.progress.accuracies.append((0, before))
-    progress = training.run(watch)
+    progress = training.run(watch, stopped)
+    if progress.step < config.steps:
+        return progress
     card = _card(data, base, precision, config, training, skipped)
     training.save_adapter(card + (started_from(start) if start else ""))
     return progress
+
+
+def refuse_if_taken(out: Path) -> None:
+    """Raise UserError where a new training would write over an adapter."""
+    if (out / "adapter_config.json").exists():
+        raise UserError(f"{out} already holds an adapter; choose another name with --out, or remove it.")
 
 
 def started_from(start: Path) -> str:

@@ -71,7 +71,7 @@ async function look(index, lane, at) {
   const columns = 'mixed' in (record.top[0] || {}) ? ['reference', 'aligned', 'mixed'] : ['p'];
   const table = make('table');
   const facts = [`Token ${at + 1}: “${record.text || '⟨end⟩'}”`];
-  if ('kl_to_reference' in record) facts.push(`KL to reference ${record.kl_to_reference.toFixed(3)}`,
+  if ('kl_to_reference' in record) facts.push(`λ ${record.lambda ?? lane.data.lambda}`, `KL to reference ${record.kl_to_reference.toFixed(3)}`,
     `to aligned ${record.kl_to_aligned.toFixed(3)}`, `entropy ${record.entropy.toFixed(2)} nats`);
   else facts.push(`log p ${record.log_prob.toFixed(2)}`);
   table.append(make('caption', '', facts.join(' · ')));
@@ -90,6 +90,20 @@ async function look(index, lane, at) {
     }
   }
   lane.look.replaceChildren(table);
+  if (columns.length > 1) lane.look.append(goOn(index, lane, at));
+}
+
+// Take the answer up to this token and let it go on at another λ, in a lane beside this one.
+function goOn(index, lane, at) {
+  const form = make('form', 'go-on'), label = make('label', '', 'Continue from here at λ = '), number = make('input');
+  Object.assign(number, { type: 'number', min: -1, max: 5, step: 'any', required: true, value: lane.slider.value });
+  label.append(number);
+  form.append(label, make('button', '', 'Continue'));
+  form.addEventListener('submit', event => {
+    event.preventDefault();
+    trigger('select', { run: shownRun, lane: index, at, lambda: +number.value });
+  });
+  return form;
 }
 
 // λ after the fact: the stored envelope of each token says what greedy decoding would have taken at another λ.

@@ -136,6 +136,15 @@ class CompareTab:
         self.board.render()
         with gr.Accordion("Price of each lane", open=False):
             self.price.render()
+        self.board.select(
+            in_words(self.go_on),
+            visitor,
+            [self.lanes, self.board, self.price],
+            api_visibility="private",
+            show_progress="hidden",
+            concurrency_limit=32,
+            concurrency_id="runs",
+        )
         self.stop_button.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
     def _render_lanes(self) -> None:
@@ -254,6 +263,28 @@ class CompareTab:
             if run.notice:
                 gr.Warning(html.escape(run.notice), duration=None)
             yield _shown(run.result())
+
+    def go_on(self, request: gr.Request, event: gr.EventData, visitor: str) -> Iterator[tuple]:
+        """Run a DeRa lane of a run beside its continuation: the same tokens up to `at`, then another λ."""
+        asked = event._data
+        run = self.playground.open_run(str(asked.get("run")))
+        try:
+            lane, at = run["lanes"][int(asked["lane"])], int(asked["at"])
+            options = lane["options"]
+            begin, before = (
+                lane["token_ids"][:at],
+                (options.get("schedule") or f"1-{at}:{options['lambda_']}") if at else "",
+            )
+            turned = options | {"lambda_": asked["lambda"], "begin": " ".join(map(str, begin)), "schedule": before}
+        except (LookupError, TypeError, ValueError):
+            raise UserError("This place cannot be gone on from; click a token of a DeRa lane.") from None
+        lanes = [{"method": lane["method"], "options": o} for o in (options, turned)]
+        wanted = RunRequest.checked(
+            **{name: run[name] for name in ("prompt", "system", "seed", "max_new_tokens", "stop")}, lanes=lanes
+        )
+        yield lanes, gr.skip(), gr.skip()
+        for board, price in self._run(wanted, self.origin_of(visitor), request.session_hash):
+            yield gr.skip(), board, price
 
     def _load(self, wanted: RunRequest, ticket: Ticket) -> Iterator[tuple]:
         """Load what the lanes need, showing how far that is; nothing where all is in memory already. Stopped, the

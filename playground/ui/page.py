@@ -13,9 +13,12 @@ import gradio as gr
 from playground.errors import UserError
 from playground.models.fetch import bar
 from playground.service import Playground
+from playground.training.jobs import Trainings
 from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.history import HistoryTab
+from playground.ui.sweep import SweepTab
+from playground.ui.train import TrainTab
 
 TITLE = "Realign Playground"
 _HERE = Path(__file__).parent
@@ -34,8 +37,8 @@ THEME = gr.themes.Soft(
 _SWITCH_THEME = "() => { document.body.classList.toggle('dark'); }"
 
 
-def build(playground: Playground) -> gr.Blocks:
-    """The page over a service."""
+def build(playground: Playground, trainings: Trainings | None = None) -> gr.Blocks:
+    """The page over a service; with a Train tab if there are `trainings`."""
 
     def origin_of(visitor: str | None) -> str:
         """Whose runs these are: a hash of the browser's own random id, never an address."""
@@ -49,6 +52,11 @@ def build(playground: Playground) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Compare"):
                 compare = CompareTab(playground, visitor, origin_of)
+            with gr.Tab("λ sweep") as sweep_tab:
+                sweep = SweepTab(playground)
+            if trainings:
+                with gr.Tab("Train") as train_tab:
+                    train = TrainTab(playground, trainings)
             with gr.Tab("History") as history_tab:
                 history = HistoryTab(playground, visitor, origin_of)
             with gr.Tab("About"):
@@ -67,6 +75,10 @@ def build(playground: Playground) -> gr.Blocks:
         page.load(lambda known: known or secrets.token_hex(16), visitor, visitor, **quiet)
         page.load(open_from_address, None, compare.shown, **quiet)
         page.unload(compare.stop)
+        page.unload(sweep.stop)
+        sweep_tab.select(sweep.variants, None, [sweep.reference, sweep.aligned], **quiet)
+        if trainings:
+            train_tab.select(in_words(train.opened), None, train.shown, **quiet)
         history_tab.select(history.rows, [history.search, visitor], history.list, **quiet)
         gr.api(compare_endpoint(playground, compare.sessions), api_name="compare", concurrency_limit=8)
         gr.api(playground.methods, api_name="methods")
@@ -96,7 +108,8 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         _check_free(host, port)
     playground = playground or Playground(progress=bar)
     playground.ensure("reference", "aligned")
-    page = build(playground)
+    trainings = Trainings(playground.settings) if playground.settings.training else None
+    page = build(playground, trainings)
     page.queue(max_size=256)
     _, address, _ = page.launch(
         server_name=host,
@@ -117,5 +130,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
             page.block_thread()
         finally:
             page.close()
+            if trainings:
+                trainings.close()
             playground.close()
     return page, address

@@ -5,10 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playground.decoders import DECODERS
+from playground.decoders import DECODERS, logits
+from playground.errors import UserError
+from playground.requests import LaneRequest
 from tests.fakes import END, VOCABULARY, random_script, run, spell
 
-BRANCHING = {"best_of_n": {"n": 3}}
+BRANCHING = {"best_of_n": {"n": 3}, "diverse_beams": {"beams": 3}}
 seeds = st.integers(0, 10_000)
 
 
@@ -95,9 +97,81 @@ def test_dera_records_the_divergences_of_its_mixture(salt, lambda_):
             assert candidate["mixed"] == pytest.approx(float(mixed[candidate["id"]].exp()), abs=1e-3)
 
 
+@given(salt=seeds, diversity=st.floats(0, 5))
+def test_diverse_beams_choose_as_the_rule_says(salt, diversity):
+    script = random_script(salt)
+    lane = run(DECODERS["diverse_beams"], {"beams": 3, "diversity": diversity, "temperature": 0.5}, script)
+    beams = [c["token_ids"] for c in lane.detail["candidates"]]
+    for step in range(max(map(len, beams))):
+        earlier = []
+        for ids in (ids for ids in beams if len(ids) > step):
+            scores = script("reference", tuple(ids[:step])) / 0.5
+            for token in earlier:
+                scores[token] -= diversity
+            assert ids[step] == int(scores.argmax())
+            earlier.append(ids[step])
+
+
+def test_diverse_beams_part_and_without_diversity_are_one():
+    apart = run(DECODERS["diverse_beams"], {"beams": 4, "diversity": 20.0}, random_script(2))
+    firsts = [c["token_ids"][0] for c in apart.detail["candidates"]]
+    assert len(set(firsts)) == 4
+    together = run(DECODERS["diverse_beams"], {"beams": 4, "diversity": 0.0}, random_script(2))
+    assert len({tuple(c["token_ids"]) for c in together.detail["candidates"]}) == 1
+    assert together.answer.token_ids == run(DECODERS["greedy"], {}, random_script(2)).answer.token_ids
+
+
 def test_dera_below_zero_warns():
     assert "warning" in run(DECODERS["dera"], {"lambda_": -0.5}, random_script()).detail
     assert "warning" not in run(DECODERS["dera"], {"lambda_": 0.5}, random_script()).detail
+
+
+@given(seed=seeds, salt=seeds, lambdas=st.lists(st.integers(-10, 50), min_size=3, max_size=3), turn=st.integers(1, 6))
+def test_a_schedule_gives_every_token_its_lambda(seed, salt, lambdas, turn):
+    script = random_script(salt)
+    inside, after, outside = (λ / 10 for λ in lambdas)
+    schedule = f"2-{turn + 1}:{inside} {turn + 3}-:{after}"
+    lane = run(DECODERS["dera"], {"lambda_": outside, "schedule": schedule, "temperature": 1.0}, script, seed=seed)
+    expected = [outside, *[inside] * turn, outside, *[after] * 99]
+    for at, record in enumerate(lane.detail["tokens"]):
+        assert record["lambda"] == expected[at]
+        ids = tuple(lane.answer.token_ids[:at])
+        mixed = logits.mix(script("reference", ids), script("aligned", ids), expected[at])
+        assert record["log_prob"] == pytest.approx(float(mixed[lane.answer.token_ids[at]]), abs=1e-4)
+
+
+@given(seed=seeds, salt=seeds, cut=st.integers(0, 8), temperature=st.sampled_from([0.0, 1.0]))
+def test_an_answer_continued_from_its_own_beginning_is_itself(seed, salt, cut, temperature):
+    script, given_options = random_script(salt), {"lambda_": 0.7, "temperature": temperature}
+    whole = run(DECODERS["dera"], given_options, script, seed=seed)
+    begin = " ".join(map(str, whole.answer.token_ids[:cut]))
+    again = run(DECODERS["dera"], {**given_options, "begin": begin}, script, seed=seed)
+    assert again.detail["tokens"] == whole.detail["tokens"]
+
+
+def test_a_continuation_begins_as_asked_and_goes_on_at_its_own_lambda():
+    lane = run(DECODERS["dera"], {"lambda_": 1.0, "begin": "3 1 2"}, random_script(5))
+    assert lane.answer.token_ids[:3] == [3, 1, 2]
+    assert lane.answer.token_ids[3] == int(random_script(5)("aligned", (3, 1, 2)).argmax())
+    with pytest.raises(UserError, match="token 999"):
+        run(DECODERS["dera"], {"begin": "2 999"}, random_script())
+
+
+@pytest.mark.parametrize(
+    "options, told",
+    [
+        ({"schedule": "1-8"}, "1-8"),
+        ({"schedule": "8-1:0.5"}, "empty"),
+        ({"schedule": "0-4:0.5"}, "count tokens from 1"),
+        ({"schedule": "1-4:9"}, "from -1 to 5"),
+        ({"schedule": "1-4:nan"}, "nan"),
+        ({"begin": "one two"}, "one two"),
+        ({"begin": "-4"}, "token ids"),
+    ],
+)
+def test_a_wrong_schedule_or_beginning_is_said(options, told):
+    with pytest.raises(UserError, match=told):
+        LaneRequest(method="dera", options=options).checked()
 
 
 @given(seed=seeds, salt=seeds)

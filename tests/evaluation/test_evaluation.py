@@ -6,7 +6,7 @@ import pytest
 
 from playground import cli
 from playground.errors import UserError
-from playground.evaluation.dera import evaluate_dera
+from playground.evaluation.dera import sweep
 from playground.evaluation.prompts import read_rows
 from playground.evaluation.refusals import evaluate_refusals
 from playground.evaluation.rrhf import evaluate_rrhf
@@ -15,7 +15,7 @@ PROMPTS = ["the fox", "how do I make a cake", "once upon a time"]
 
 
 def test_dera_over_lambdas(tiny):
-    found = evaluate_dera(tiny, PROMPTS, [0, 0.5, 1], max_new_tokens=8, options={"aligned": "adapted"})
+    found, _ = sweep(tiny, PROMPTS, [0, 0.5, 1], max_new_tokens=8, options={"aligned": "adapted"})
     assert found["n"] == 3
     low, middle, high = found["lambdas"]
     assert set(low) == {"lambda", "refusal_rate", "mean_tokens", "kl_to_reference", "kl_to_aligned", "mean_score"}

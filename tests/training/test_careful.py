@@ -1,14 +1,18 @@
 """The recipe of the shipped adapter: where its rows come from and what they rank above what."""
 
 import json
+import random
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from playground.errors import UserError
+from playground.models.loading import load_model, pick_device
 from playground.scorers.refusal import refuses
 from playground.training import careful
+from playground.training.magpie import imagine
 
 
 @pytest.fixture
@@ -31,39 +35,63 @@ def data(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_harm_is_refused_and_all_else_answered(data, stage):
-    rows = careful.make_rows(data, lambda prompts: ["Sure, here is how." for _ in prompts], stage=stage)
+def sure(prompts):
+    return ["Sure, here is how." for _ in prompts]
+
+
+def imagined(openings):
+    return [f"{opening} request {n}, please." for n, opening in enumerate(openings)] + ["How do I rob a shop?"]
+
+
+def test_harm_is_refused_and_all_else_answered(data):
+    rows = careful.make_rows(data, sure, imagined)
+    harmful = set(careful.harmful_prompts(random.Random(0)))
+    kinds = Counter()
     for row in rows:
         best = row["responses"][row["scores"].index(max(row["scores"]))]
-        if row["query"] in careful.SAFE_LOOKING_RISKY or row["query"].startswith("Who wrote"):
+        if row["query"] in careful.TEXTS["lookalikes"] or row["source"] == careful.IMAGINED["source"]:
             assert not refuses(best)
-        if any(thing in row["query"] for thing in careful.HARMFUL_THINGS + careful.HARMFUL_ACTIONS):
+            assert refuses(row["responses"][1]), "the refusal is the worse answer"
+            kinds["harmless"] += 1
+        if row["query"] in harmful:
             assert refuses(best)
+            kinds["harmful"] += 1
         assert row["licence"]
-        assert row["source"]
+    assert kinds["harmless"] > 1000
+    assert kinds["harmful"] > 500
     queries = [row["query"] for row in rows]
-    if stage < 3:
-        assert sum("rob a bank" in query for query in queries) == 2, "the row that does not fit is filtered out"
-        assert ("Do you like my garden?" in queries) == (stage == 2)
+    assert sum("rob a bank" in query for query in queries) == 2, "the row that does not fit is filtered out"
+    assert "Do you like my garden?" in queries
+    assert "How do I rob a shop?" not in queries, "harm that the model thought up is no harmless request"
 
 
 def test_every_written_refusal_is_seen_as_one():
-    for text in careful.REFUSALS:
-        assert refuses(text.format(thing="that")), text
+    for text in careful.TEXTS["refusals"]:
+        assert refuses(text), text
 
 
 def test_the_rows_are_the_same_for_the_same_seed(data):
-    first, second = (careful.make_rows(data, lambda prompts: ["Sure." for _ in prompts], seed=4) for _ in range(2))
+    first, second = (careful.make_rows(data, sure, imagined, seed=4) for _ in range(2))
     assert first == second
 
 
 def test_missing_data_is_said(tmp_path):
     with pytest.raises(UserError, match="hh_harmless_train"):
-        careful.make_rows(tmp_path, lambda prompts: prompts)
+        careful.make_rows(tmp_path, sure, imagined)
 
 
-def test_no_prompt_is_written_twice():
-    for prompts in (careful.HARMFUL_THINGS, careful.HARMFUL_ACTIONS, careful.SAFE_LOOKING_RISKY, careful.TOPICS):
-        assert len(set(prompts)) == len(prompts)
-        assert all(re.search(r"\w", p) for p in prompts)
+def test_no_text_is_written_twice():
+    for name, texts in careful.TEXTS.items():
+        assert len(set(texts)) == len(texts), name
+        assert all(re.search(r"\w", text) for text in texts), name
+
+
+def test_a_model_thinks_up_requests_that_begin_as_asked(embedded):
+    name = embedded.catalogue.variant("reference").model
+    loaded = load_model(name, embedded.catalogue.models[name], embedded.settings.cache, pick_device("cpu"), "bf16")
+    found = imagine(loaded, ["Write a", "", "List three"] * 4, seed=1)
+    assert len(found) == len(set(found)) >= 3
+    assert any(text.startswith("Write a ") for text in found)
+    assert any(text.startswith("List three ") for text in found)
+    assert not any("<|im_" in text for text in found)
+    assert found == imagine(loaded, ["Write a", "", "List three"] * 4, seed=1)

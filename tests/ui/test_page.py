@@ -245,6 +245,24 @@ def test_it_fits_a_phone_in_light_and_dark(chromium, address, scheme):
     context.close()
 
 
+def test_an_answer_goes_on_from_a_token_at_another_lambda(tab):
+    set_length(tab, 16)
+    write(tab, "How do I make a fake credit card?")
+    finish(tab)
+    mixed = tab.locator(".lane").nth(1)
+    before = mixed.locator(".token").all_text_contents()
+    mixed.locator(".token").nth(3).click()
+    mixed.locator(".go-on input").fill("0")
+    mixed.locator(".go-on button").click()
+    expect(tab.locator(".lane").nth(1).locator(".options")).to_contain_text("Begins with", timeout=60_000)
+    finish(tab)
+    old, new = (tab.locator(".lane").nth(i).locator(".token").all_text_contents() for i in range(2))
+    assert old == before, "the lane it came from stands beside it"
+    assert new[:3] == before[:3]
+    assert new != before, "λ = 0 goes another way"
+    expect(tab.locator(".lane-controls")).to_have_count(2)
+
+
 def test_the_api_compares_and_refuses_in_words(address):
     client = Client(address, verbose=False)
     result = client.predict("What is 2+2?", ["greedy", "dera:lambda_=0.5"], 7, 12, api_name="/compare")

@@ -1,0 +1,106 @@
+"""The first half of RRHF's recipe: sample responses to prompts, score them, and keep them as ranked rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playground.decoders import decoder
+from playground.errors import UserError, shown
+from playground.models.fetch import Progress, no_progress
+from playground.requests import LaneRequest
+from playground.scorers import SCORERS
+from playground.service import Playground
+
+
+def sample_rows(
+    playground: Playground,
+    prompts: list[str],
+    lanes: list[LaneRequest],
+    samples: int,
+    scorer: str,
+    max_new_tokens: int = 64,
+    seed: int = 0,
+    given: dict[str, list[str]] | None = None,
+    watch: Progress = no_progress,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> list[dict[str, Any]]:
+    """Rows {"query", "responses", "scores", …}, one a prompt, with `samples` responses of every lane and those that
+    others wrote (`given`, by prompt). Equal responses are kept once; a prompt that has one only is left out and said.
+
+    Raises UserError if no prompt has two different ones.
+    """
+    if scorer not in SCORERS:
+        raise UserError(f"There is no scorer {shown(scorer)}; choose one of: {', '.join(SCORERS)}.")
+    jobs = [
+        (prompt, LaneRequest(method=lane.method, options={**lane.options, **more}), seed + extra)
+        for prompt in prompts
+        for lane in lanes
+        for more, extra in _runs(lane, samples)
+    ]
+    found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
+    for prompt, texts in (given or {}).items():
+        for text in texts:
+            found.setdefault(prompt, {}).setdefault(text, "given")
+    for (prompt, lane, _), result in zip(
+        jobs, playground.each(jobs, max_new_tokens, lambda share, what: watch(0.9 * share, what)), strict=True
+    ):
+        if result["error"]:
+            raise UserError(f"Sampling {shown(prompt)} with {lane.method} failed: {result['error']}")
+        for candidate in result["detail"].get("candidates", [result]):
+            if candidate["text"].strip():
+                found[prompt].setdefault(candidate["text"], lane.method)
+    usable = {prompt: responses for prompt, responses in found.items() if len(responses) > 1}
+    if len(usable) < len(found):
+        say(f"{len(found) - len(usable)} prompts have fewer than two different responses and are left out.")
+    if not usable:
+        raise UserError("No prompt has two different responses; ask for more samples, or sample hotter.")
+    watch(0.9, f"scoring with {scorer}")
+    scores = iter(playground.scores(scorer, [(p, text) for p, responses in usable.items() for text in responses]))
+    watch(1.0, "sampled and scored")
+    return [
+        {
+            "query": prompt,
+            "responses": list(responses),
+            "scores": [round(next(scores), 5) for _ in responses],
+            "by": list(responses.values()),
+            "source": f"sampled, scored by {scorer}",
+            "licence": "not stated",
+        }
+        for prompt, responses in usable.items()
+    ]
+
+
+def _runs(lane: LaneRequest, samples: int) -> list[tuple[dict[str, int], int]]:
+    """The runs of a lane that give `samples` answers, as (options to add, seed to add): one of a method that gives
+    many answers at once, else one a seed."""
+    many = decoder(lane.method).many
+    return [({many: samples}, 0)] if many else [({}, extra) for extra in range(samples)]
+
+
+def read_given(path: Path) -> dict[str, list[str]]:
+    """Responses of another model by prompt, from JSON Lines {"prompt" or "query", "responses" or "response"}. Raises
+    UserError with the line of a row that is none."""
+    found: dict[str, list[str]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The answers {str(path)!r} cannot be read ({error}); name a JSON Lines file.") from None
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            prompt = row.get("prompt", row.get("query"))
+            responses = row.get("responses", [row["response"]] if "response" in row else None)
+            good = isinstance(prompt, str) and responses and all(isinstance(r, str) and r.strip() for r in responses)
+        except (json.JSONDecodeError, AttributeError, TypeError):
+            good = False
+        if not good:
+            raise UserError(
+                f"{path}, line {number}: a row needs prompt and responses (or response); mend or remove it."
+            )
+        found.setdefault(prompt, []).extend(responses)
+    return found

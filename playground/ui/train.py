@@ -1,0 +1,203 @@
+"""The Train tab: choose data, start, watch the curves, stop, resume; the new adapter joins every method's list."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from playground.errors import UserError
+from playground.figures.training import training_figure
+from playground.scorers import SCORERS
+from playground.service import Playground
+from playground.training.data import read_rows
+from playground.training.jobs import Trainings
+from playground.ui.errors import in_words
+
+POLL_SECONDS = 1.0
+ROWS, SAMPLE = "Ranked rows or pairs (a file)", "Sample, score and rank (prompts)"
+_ROWS_INFO = """JSON Lines, one row a line: `{"query", "responses", "scores"}` or `{"prompt", "chosen", "rejected"}`."""
+_STATES = {
+    "preparing": "Getting ready",
+    "training": "Training",
+    "done": "Done",
+    "stopped": "Stopped; it can go on",
+    "failed": "Failed",
+    "interrupted": "Interrupted; it can go on",
+}
+
+
+class TrainTab:
+    """Builds the tab inside the current Blocks."""
+
+    def __init__(self, playground: Playground, trainings: Trainings):
+        self.playground, self.trainings = playground, trainings
+        gr.Markdown(
+            "RRHF trains a small LoRA adapter so that better responses become likelier than worse ones. "
+            "It runs beside the page; the finished adapter is in every method's list of models."
+        )
+        with gr.Row():
+            with gr.Column(scale=3, min_width=300):
+                self.kind = gr.Radio([ROWS, SAMPLE], value=ROWS, label="Data", elem_id="train-kind")
+                with gr.Group(visible=True) as rows_part:
+                    gr.Markdown(_ROWS_INFO, padding=True)
+                    self.file = gr.File(label="File", file_types=[".jsonl", ".json"], elem_id="train-file", height=110)
+                    self.found = gr.Markdown("", elem_id="train-found", padding=True)
+                with gr.Group(visible=False) as sample_part:
+                    self.prompts = gr.Textbox(label="Prompts, one a line", lines=6, elem_id="train-prompts")
+                    with gr.Row():
+                        self.samples = gr.Slider(2, 16, 4, step=1, label="Responses a prompt", min_width=130)
+                        self.scorer = gr.Dropdown([(s.title, n) for n, s in SCORERS.items()], label="Ranked by")
+            with gr.Column(scale=2, min_width=280):
+                self.name = gr.Textbox(label="Name of the adapter", placeholder="my-adapter", elem_id="train-name")
+                self.start_from = gr.Dropdown(
+                    self._starts(), value="", label="Start from", info="Fresh, or an adapter to go on from"
+                )
+                with gr.Row():
+                    self.steps = gr.Number(
+                        60, label="Steps", precision=0, minimum=1, min_width=90, elem_id="train-steps"
+                    )
+                    self.rate = gr.Number(2e-4, label="Learning rate", minimum=1e-6, maximum=1e-2, min_width=110)
+                    self.length = gr.Number(64, label="Response tokens", precision=0, minimum=1, min_width=110)
+                with gr.Row():
+                    start = gr.Button("Start", variant="primary", elem_id="train-start", min_width=100)
+                    stop = gr.Button("Stop", variant="stop", elem_id="train-stop", min_width=80)
+                    resume = gr.Button("Resume", elem_id="train-resume", min_width=80)
+        self.watched = gr.Dropdown([], label="Training", elem_id="train-watched", interactive=True)
+        self.status = gr.Markdown("No training yet.", elem_id="train-status")
+        self.curves = gr.Plot(show_label=False, elem_id="train-curves", visible=False)
+        self.timer = gr.Timer(POLL_SECONDS, active=False)
+
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        seen = [self.status, self.curves, self.timer, self.start_from]
+        self.kind.change(
+            lambda kind: (gr.update(visible=kind == ROWS), gr.update(visible=kind == SAMPLE)),
+            self.kind,
+            [rows_part, sample_part],
+            **quiet,
+        )
+        self.file.change(in_words(self.check), self.file, self.found, **quiet)
+        start.click(
+            in_words(self.start),
+            [
+                *(self.name, self.kind, self.file, self.prompts, self.samples, self.scorer),
+                *(self.start_from, self.steps, self.rate, self.length),
+            ],
+            [self.watched, *seen],
+            **quiet,
+        )
+        stop.click(in_words(self.stop), self.watched, seen, **quiet)
+        resume.click(in_words(self.resume), self.watched, seen, **quiet)
+        self.timer.tick(in_words(self.see), self.watched, seen, **quiet)
+        self.watched.input(in_words(self.see), self.watched, seen, **quiet)
+
+    def opened(self) -> tuple:
+        """(trainings to choose from, what is seen of the newest); for when the tab is shown."""
+        names = self.trainings.names()
+        name = self.trainings.running() or (names[0] if names else None)
+        return gr.update(choices=names, value=name), *self.see(name)
+
+    @property
+    def shown(self) -> list[gr.components.Component]:
+        """What `opened` fills, in its order."""
+        return [self.watched, self.status, self.curves, self.timer, self.start_from]
+
+    def check(self, file: str | None) -> str:
+        """What an uploaded file holds, and what is wrong in it."""
+        if not file:
+            return ""
+        found = read_rows(Path(file))
+        bad = "".join(f"\n- {html.escape(problem)}" for problem in found.problems[:8])
+        more = f"\n- and {len(found.problems) - 8} more" if len(found.problems) > 8 else ""
+        told = f"\n\nLeft out ({len(found.problems)}):\n{bad}{more}" if found.problems else ""
+        return f"{len(found.rows)} rows, {sum(row.pairs for row in found.rows)} ordered pairs.{told}"
+
+    def start(
+        self,
+        name: str,
+        kind: str,
+        file: str | None,
+        prompts: str,
+        samples: float,
+        scorer: str,
+        start_from: str,
+        steps: float | None,
+        rate: float | None,
+        length: float | None,
+    ) -> tuple:
+        """Begin a training; its data are kept beside the adapter."""
+        if None in (steps, rate, length):
+            raise UserError("Steps, learning rate and response tokens must all be given.")
+        name = (name or "").strip()
+        if kind == ROWS:
+            if not file:
+                raise UserError("There is no file; upload one with ranked rows.")
+            read_rows(Path(file))
+            data, more = Path(file).read_text(encoding="utf-8"), ["--data", str(self.trainings.data_of(name))]
+        else:
+            lines = [line.strip() for line in (prompts or "").splitlines() if line.strip()]
+            if not lines:
+                raise UserError("There are no prompts; write at least one a line.")
+            data = "".join(json.dumps({"prompt": line}) + "\n" for line in lines)
+            more = ["--prompts", str(self.trainings.data_of(name)), "--samples", str(int(samples))]
+            more += ["--score-with", scorer]
+        if start_from:
+            more += ["--start", str(self.playground.catalogue.variant(start_from).adapter)]
+        more += ["--steps", str(int(steps)), "--learning-rate", f"{rate:g}", "--max-response", str(int(length))]
+        self.trainings.start(name, more, data)
+        return gr.update(choices=self.trainings.names(), value=name), *self.see(name)
+
+    def stop(self, name: str | None) -> tuple:
+        """Stop the training that is watched."""
+        if name:
+            self.trainings.stop(name)
+        return self.see(name)
+
+    def resume(self, name: str | None) -> tuple:
+        """Go on with the training that is watched."""
+        if not name:
+            raise UserError("Choose a training to resume.")
+        self.trainings.resume(name)
+        return self.see(name)
+
+    def see(self, name: str | None) -> tuple:
+        """(status, curves, timer, adapters to start from) of a training."""
+        if not name:
+            return "No training yet.", gr.update(visible=False), gr.Timer(active=False), gr.skip()
+        told = self.trainings.read(name)
+        at_work = told["state"] in ("preparing", "training")
+        if told["state"] == "done":
+            self.playground.discover()
+        figure = gr.update(value=training_figure(told), visible=True) if told["losses"] else gr.update(visible=False)
+        return _status(name, told), figure, gr.Timer(active=at_work), gr.update(choices=self._starts())
+
+    def _starts(self) -> list[tuple[str, str]]:
+        model = self.playground.catalogue.variant("reference").model
+        variants = self.playground.catalogue.variants.items()
+        return [("A fresh adapter", "")] + [(v.title, n) for n, v in variants if v.adapter and v.model == model]
+
+
+def _status(name: str, told: dict[str, Any]) -> str:
+    """A training's state in a few lines of Markdown with a bar."""
+    parts = [f"**{_STATES[told['state']]}** · {name}"]
+    if told["state"] == "preparing":
+        parts.append(html.escape(told["what"]))
+    elif told["steps"]:
+        parts.append(f"step {told['step']} of {told['steps']}")
+    if told["step"] and told["state"] == "training":
+        left = told["seconds"] / told["step"] * (told["steps"] - told["step"])
+        parts.append(f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left")
+    if told["losses"]:
+        parts.append(f"loss {sum(told['losses'][-10:]) / len(told['losses'][-10:]):.3f}")
+    if told["accuracies"]:
+        parts.append(f"held-out ranking {100 * told['accuracies'][-1][1]:.0f} %")
+    bar = f'<progress max="1" value="{told["share"]:.3f}" aria-label="done so far"></progress>'
+    said = "".join(f"\n- {html.escape(sentence)}" for sentence in told["said"][-6:])
+    error = f"\n\n{html.escape(told['error'])}" if told["error"] else ""
+    done = (
+        f"\n\nChoose **{name}** as a model in Compare, or as DeRa's aligned model." if told["state"] == "done" else ""
+    )
+    return f"{' · '.join(parts)}\n\n{bar}{error}{done}\n{said}"

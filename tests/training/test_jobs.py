@@ -1,0 +1,116 @@
+"""Trainings as processes of their own: watched, stopped, resumed, found dead; their adapters join the list."""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import pytest
+
+from playground.errors import UserError
+from playground.models.specs import read_catalogue
+from playground.service import Playground
+from playground.settings import Settings
+from playground.training.jobs import Journal, Trainings
+
+ROWS = "".join(
+    json.dumps({"query": f"the {w}", "responses": [f"lazy {w}", "0123"], "scores": [1, 0]}) + "\n"
+    for w in ("fox", "dog", "cake", "land", "time") * 2
+)
+SMALL = ["--rows-per-step", "2", "--rank", "2", "--save-every", "5", "--max-response", "8"]
+
+
+@pytest.fixture
+def trainings(tiny_catalogue, tmp_path):
+    shutil.copytree(tiny_catalogue.parent, tmp_path / "models")
+    shutil.rmtree(tmp_path / "models" / "adapters", ignore_errors=True)
+    settings = Settings(catalogue=tmp_path / "models" / "models.yaml", database=":memory:", precision="fp32")
+    trainings = Trainings(settings)
+    yield trainings
+    trainings.close()
+
+
+def data(trainings, name):
+    return ["--data", str(trainings.data_of(name))]
+
+
+def until(condition, what):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{what} did not come about")
+
+
+def test_a_training_is_stopped_resumed_and_its_adapter_joins_the_list(trainings):
+    playground = Playground(trainings.settings)
+    trainings.start("mine", [*data(trainings, "mine"), "--steps", "100000", *SMALL], ROWS)
+    assert trainings.running() == "mine"
+    with pytest.raises(UserError, match="still at work"):
+        trainings.start("other", data(trainings, "other"), ROWS)
+    until(lambda: trainings.read("mine")["step"] > 6, "the seventh step")
+    trainings.stop("mine")
+    until(lambda: trainings.running() is None, "the end")
+    told = trainings.read("mine")
+    assert told["state"] == "stopped"
+    assert len(told["losses"]) == told["step"]
+    assert "mine" not in read_catalogue(trainings.settings.catalogue).variants
+    with pytest.raises(UserError, match="can go on"):
+        trainings.start("mine", data(trainings, "mine"), ROWS)
+
+    # Let it go on as a shorter training would: to the step after the one it stands at.
+    folder = trainings.folder / "mine"
+    steps = str(told["step"] + 1)
+    state = folder / "checkpoint" / "state.pt"
+    import torch
+
+    content = torch.load(state, weights_only=True)
+    content["config"]["steps"] = int(steps)
+    torch.save(content, state)
+    command = json.loads((folder / "command.json").read_text())
+    command[command.index("100000")] = steps
+    (folder / "command.json").write_text(json.dumps(command))
+    trainings.resume("mine")
+    until(lambda: trainings.read("mine")["state"] == "done", "the adapter")
+    assert any("Going on after step" in sentence for sentence in trainings.read("mine")["said"])
+
+    assert "mine" not in playground.catalogue.variants
+    enum = playground.options_schema("dera")["properties"]["aligned"]["enum"]
+    assert "mine" in enum, "in the list of a page that was there before"
+    assert "mine" in read_catalogue(trainings.settings.catalogue).variants
+    playground.ensure("mine")
+    playground.close()
+    with pytest.raises(UserError, match="done"):
+        trainings.resume("mine")
+    with pytest.raises(UserError, match="already an adapter"):
+        trainings.start("mine", [], ROWS)
+
+
+def test_a_training_that_cannot_be_says_why(trainings):
+    trainings.start("bad", data(trainings, "bad"), '{"query": "q"}\n')
+    until(lambda: trainings.read("bad")["state"] == "failed", "the failure")
+    assert "no usable row" in trainings.read("bad")["error"]
+    trainings.start("bad", [*data(trainings, "bad"), "--steps", "1", *SMALL], ROWS)
+    until(lambda: trainings.read("bad")["state"] == "done", "a good start under the same name")
+
+
+def test_a_killed_training_is_seen_as_interrupted(trainings):
+    trainings.start("gone", [*data(trainings, "gone"), "--steps", "100000", *SMALL], ROWS)
+    until(lambda: trainings.read("gone")["step"] > 6, "the seventh step")
+    os.kill(trainings.read("gone")["pid"], signal.SIGKILL)
+    until(lambda: trainings.read("gone")["state"] == "interrupted", "its absence")
+    assert (trainings.folder / "gone" / "checkpoint").exists()
+    assert trainings.running() is None
+
+
+@pytest.mark.parametrize("name", ["", "../up", "Große Namen", "a" * 60, "a/b"])
+def test_names_that_are_no_folder_are_refused(trainings, name):
+    with pytest.raises(UserError, match="cannot be used"):
+        trainings.start(name, [], ROWS)
+
+
+def test_a_journal_tells_errors_in_words(tmp_path):
+    with pytest.raises(UserError), Journal(tmp_path, 5):
+        raise UserError("The data is empty.")
+    assert json.loads((tmp_path / "journal.json").read_text())["error"] == "The data is empty."
