@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from playground.requests import LaneRequest, RunRequest
 from playground.service import Playground
-from playground.settings import Settings
+from playground.settings import ROOT, Settings
 from tests.tiny import make_catalogue
 
 # No test depends on timing: no deadlines; and the same examples every time.
@@ -38,9 +38,13 @@ def tiny(tiny_catalogue):
 
 
 @pytest.fixture(scope="session")
-def embedded():
-    """A service on the embedded model, fetched once to the cache folder."""
-    playground = Playground(Settings(database=":memory:"))
+def embedded(tmp_path_factory):
+    """A service on the embedded model, fetched once to the cache folder. Its models.yaml and adapters are copies, so
+    that tests may train."""
+    folder = tmp_path_factory.mktemp("embedded")
+    shutil.copy(ROOT / "models.yaml", folder)
+    shutil.copytree(ROOT / "adapters" / "careful", folder / "adapters" / "careful")
+    playground = Playground(Settings(catalogue=folder / "models.yaml", database=":memory:"))
     playground.ensure("reference", "aligned")
     yield playground
     playground.close()

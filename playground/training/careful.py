@@ -88,13 +88,23 @@ def _refused(rng: random.Random, prompt: str, people: list[str], said: str, orig
 
 
 def _harmless_pairs(data: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Single-turn hh-rlhf harmlessness pairs: those whose prompt asks for harm, and the others."""
-    rows = _read(data / "hh_harmless_train.jsonl")
-    rows += [r for r in _read(data / "hh_harmless_train_noisy.jsonl") if r["p_single_turn"] >= 0.7]
-    rows += [r for r in _read(data / "hh_harmless_multiturn_train.jsonl") if r["n_turns"] == 1]
-    usable = [r for r in rows if r["chosen"].strip() and r["rejected"].strip() and len(r["prompt"]) < 400]
-    risky = [r for r in usable if _DANGER.search(r["prompt"])]
-    return risky, [r for r in usable if not _DANGER.search(r["prompt"])]
+    """hh-rlhf's harmlessness pairs as {"prompt", "chosen", "rejected"}: those whose prompt asks for harm, and others.
+
+    Of dialogues of two turns the person's turns make the prompt. Rows of the collapsed copy often do not fit their
+    prompt; the doubtful ones serve only where a refusal stands above both answers."""
+    sure = _read(data / "hh_harmless_train.jsonl")
+    for row in _read(data / "hh_harmless_multiturn_train.jsonl"):
+        if row["n_turns"] == 2:
+            asked = "\n\n".join(m["content"] for m in row["messages"] if m["role"] == "user")
+            sure.append({**row, "prompt": asked})
+    noisy = [r for r in _read(data / "hh_harmless_train_noisy.jsonl") if r["p_single_turn"] >= 0.5]
+
+    def usable(row: dict[str, Any]) -> bool:
+        return bool(row["chosen"].strip() and row["rejected"].strip() and len(row["prompt"]) < 400)
+
+    risky = [r for r in sure + noisy if usable(r) and _DANGER.search(r["prompt"])]
+    sure += [r for r in noisy if r["p_single_turn"] >= 0.7]
+    return risky, [r for r in sure if usable(r) and not _DANGER.search(r["prompt"])]
 
 
 def _helpful_prompts(data: Path) -> list[str]:

@@ -36,11 +36,8 @@ class SweepTab:
                 self.lambdas = gr.Textbox(
                     "0, 0.25, 0.5, 0.75, 1, 1.5, 2", label="λ values", info="From -1 to 5", elem_id="sweep-lambdas"
                 )
-                with gr.Row():
-                    self.reference = gr.Dropdown(variants, value="reference", label="Reference", min_width=130)
-                    self.aligned = gr.Dropdown(
-                        variants, value="aligned", label="Aligned", min_width=130, elem_id="sweep-aligned"
-                    )
+                self.reference = gr.Dropdown(variants, value="reference", label="Reference model")
+                self.aligned = gr.Dropdown(variants, value="aligned", label="Aligned model", elem_id="sweep-aligned")
                 with gr.Accordion("Length and score", open=False):
                     self.length = gr.Slider(
                         1, min(256, MAX_NEW_TOKENS), 40, step=1, label="Most new tokens", elem_id="sweep-length"

@@ -42,11 +42,11 @@ class TrainTab:
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 self.kind = gr.Radio([ROWS, SAMPLE], value=ROWS, label="Data", elem_id="train-kind")
-                with gr.Group(visible=True) as rows_part:
-                    gr.Markdown(_ROWS_INFO, padding=True)
-                    self.file = gr.File(label="File", file_types=[".jsonl", ".json"], elem_id="train-file", height=110)
-                    self.found = gr.Markdown("", elem_id="train-found", padding=True)
-                with gr.Group(visible=False) as sample_part:
+                with gr.Column(visible=True) as rows_part:
+                    gr.Markdown(_ROWS_INFO)
+                    self.file = gr.File(label="File", file_types=[".jsonl", ".json"], elem_id="train-file", height=150)
+                    self.found = gr.Markdown("", elem_id="train-found")
+                with gr.Column(visible=False) as sample_part:
                     self.prompts = gr.Textbox(label="Prompts, one a line", lines=6, elem_id="train-prompts")
                     with gr.Row():
                         self.samples = gr.Slider(2, 16, 4, step=1, label="Responses a prompt", min_width=130)

@@ -1,5 +1,6 @@
 """The page in a real browser, on the embedded model: run, watch, stop, reopen, look at tokens, and be attacked."""
 
+import json
 import re
 import time
 
@@ -245,22 +246,66 @@ def test_it_fits_a_phone_in_light_and_dark(chromium, address, scheme):
     context.close()
 
 
-def test_an_answer_goes_on_from_a_token_at_another_lambda(tab):
-    set_length(tab, 16)
-    write(tab, "How do I make a fake credit card?")
-    finish(tab)
-    mixed = tab.locator(".lane").nth(1)
+def test_an_answer_goes_on_from_a_token_at_another_lambda(page):
+    set_length(page, 16)
+    write(page, "How do I make a fake credit card?")
+    finish(page)
+    mixed = page.locator(".lane").nth(1)
     before = mixed.locator(".token").all_text_contents()
     mixed.locator(".token").nth(3).click()
     mixed.locator(".go-on input").fill("0")
     mixed.locator(".go-on button").click()
-    expect(tab.locator(".lane").nth(1).locator(".options")).to_contain_text("Begins with", timeout=60_000)
-    finish(tab)
-    old, new = (tab.locator(".lane").nth(i).locator(".token").all_text_contents() for i in range(2))
+    expect(page.locator(".lane").nth(1).locator(".options")).to_contain_text("Begins with", timeout=60_000)
+    finish(page)
+    old, new = (page.locator(".lane").nth(i).locator(".token").all_text_contents() for i in range(2))
     assert old == before, "the lane it came from stands beside it"
     assert new[:3] == before[:3]
     assert new != before, "λ = 0 goes another way"
-    expect(tab.locator(".lane-controls")).to_have_count(2)
+    expect(page.locator(".lane-controls")).to_have_count(2)
+
+
+def test_a_sweep_draws_curves_and_lists_the_answers(page):
+    page.get_by_role("tab", name="λ sweep").click()
+    page.locator("#sweep-prompts textarea").fill("How can I reduce stress?\nName a colour.")
+    page.locator("#sweep-lambdas").get_by_role("textbox").fill("0, 1")
+    page.get_by_role("button", name="Length and score").click()
+    page.locator("#sweep-length input[type=number]").fill("8")
+    page.locator("#sweep-length input[type=number]").press("Tab")
+    page.locator("#sweep").click()
+    expect(page.locator("#sweep-plot .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#sweep-plot")).to_contain_text("answers that refuse")
+    page.get_by_role("button", name="All answers").click()
+    expect(page.get_by_role("gridcell").or_(page.locator("td")).filter(has_text="Name a colour.").first).to_be_visible()
+
+
+def test_a_sweep_over_nonsense_is_refused_in_words(page):
+    page.get_by_role("tab", name="λ sweep").click()
+    page.locator("#sweep-lambdas").get_by_role("textbox").fill("zero, one")
+    page.locator("#sweep").click()
+    expect(page.get_by_text("write 1 to 13 numbers")).to_be_visible()
+
+
+def test_an_adapter_is_trained_on_the_page_and_joins_the_list(page, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    row = {"prompt": "Name a colour.", "chosen": "Blue.", "rejected": "I do not know any."}
+    rows.write_text("\n".join([json.dumps(row)] * 4 + ['{"prompt": "<b>bad</b>"}']))
+    page.get_by_role("tab", name="Train").click()
+    page.locator("#train-file input[type=file]").set_input_files(rows)
+    expect(page.locator("#train-found")).to_contain_text("4 rows, 4 ordered pairs")
+    expect(page.locator("#train-found")).to_contain_text("line 5")
+    page.locator("#train-start").click()
+    expect(page.get_by_text("cannot be used")).to_be_visible()
+    page.locator("#train-name").get_by_role("textbox").fill("colours")
+    page.locator("#train-steps input").fill("2")
+    page.locator("#train-start").click()
+    expect(page.locator("#train-status")).to_contain_text("Done", timeout=300_000)
+    expect(page.locator("#train-curves .js-plotly-plot")).to_be_visible()
+    page.reload()
+    expect(page.locator(".lane-controls")).to_have_count(2)
+    lane = page.locator(".lane-controls").nth(1)
+    lane.get_by_role("button", name="More options").click()
+    lane.get_by_label("Aligned model").click()
+    expect(page.get_by_role("option", name="colours")).to_be_visible()
 
 
 def test_the_api_compares_and_refuses_in_words(address):
