@@ -3,6 +3,7 @@
 side_by_side  six lanes together, against transformers' generate in fp32 one after another
 dera_step     one DeRa token step over one plain token step
 int4          transformers' fp32 step over our 4-bit step, and how far the distributions lie apart
+rain          RAIN's search done plainly, every text from its beginning and alone, over ours; both build one tree
 memory        resident memory of the server after 20 and after 100 runs
 """
 
@@ -18,13 +19,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
-from playground.engine.requests import Extend, Open
+from playground.engine.engine import Asking
+from playground.engine.requests import Extend, Open, Opened
 from playground.errors import UserError, shown
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model
 from playground.models.prompts import encode_chat
@@ -161,6 +164,81 @@ def _gap(playground: Playground, prompt: str, lane: str) -> float:
     return statistics.median(b - a for a, b in itertools.pairwise(times))
 
 
+@dataclass
+class _PlainSequence:
+    """A text of the plain way: nothing of it is kept but its tokens."""
+
+    variant: str
+    ids: tuple[int, ...]
+
+    def fork(self) -> _PlainSequence:
+        return _PlainSequence(self.variant, self.ids)
+
+    def release(self) -> None:
+        pass
+
+
+def plainly(asking: Asking, oracle: LoadedModel) -> int:
+    """Drive a decoder as the papers' code does: one text at a time, each from its beginning through the whole model.
+    Returns how many tokens went through. The oracle knows no adapters."""
+    forward = 0
+
+    @torch.inference_mode()
+    def answer(request: Any) -> Any:
+        nonlocal forward
+        if isinstance(request, Open):
+            sequence = _PlainSequence(request.variant, request.tokens)
+        else:
+            sequence = request.sequence
+            sequence.ids += tuple(request.tokens)
+        forward += len(sequence.ids)
+        logits = oracle.model(torch.tensor([sequence.ids]), use_cache=False, logits_to_keep=1).logits[0, -1]
+        log_probs = logits.float().log_softmax(-1)
+        return Opened(sequence, log_probs) if isinstance(request, Open) else log_probs
+
+    try:
+        requests = asking.send(None)
+        while True:
+            requests = asking.send([answer(request) for request in requests])
+    except StopIteration:
+        return forward
+
+
+def rain(oracle: LoadedModel) -> dict[str, Any]:
+    """The seconds of the plain way over ours, both in fp32, for the first tokens of an answer to a long prompt."""
+    playground = Playground(replace(Settings(database=":memory:"), precision="fp32"))
+    prompt = " ".join(PROMPTS * 3)
+    options = {"scorer": "self_eval", "soft": True, "max_inner": 3, "max_seconds": 3600}
+    request = RunRequest.checked(prompt=prompt, lanes=[{"method": "rain", "options": options}], max_new_tokens=3)
+    try:
+        playground.compare(_request(PROMPTS[0], ["rain:max_inner=1"], 1))  # warm
+        began = time.perf_counter()
+        [ours] = playground.compare(request, origin="bench")["lanes"]
+        our_seconds = time.perf_counter() - began
+        work = playground.prepare(request, request.lanes[0])
+        began = time.perf_counter()
+        forward = in_a_thread_that_ends(lambda: plainly(work.asking(), oracle))
+        plain_seconds = time.perf_counter() - began
+    finally:
+        playground.close()
+    trees = [
+        [(node["parent"], node["tokens"], node["visits"]) for node in detail["tree"]["nodes"]]
+        for detail in (ours["detail"], work.lane.detail)
+    ]
+    return {
+        "ratio": plain_seconds / our_seconds,
+        "target": 20.0,
+        "better": "higher",
+        "same_tree": trees[0] == trees[1],
+        "nodes": len(trees[0]),
+        "evaluations": ours["detail"]["tree"]["evaluations"],
+        "seconds": our_seconds,
+        "plain_seconds": plain_seconds,
+        "forward_tokens": ours["cost"]["forward_tokens"],
+        "plain_forward_tokens": forward,
+    }
+
+
 def memory() -> dict[str, Any]:
     """Resident memory of a server of its own over 100 runs by its API, in GiB."""
     from gradio_client import Client
@@ -214,7 +292,7 @@ def _median(runs: list[dict[str, float]]) -> float:
 
 def main(only: list[str] | None, as_json: bool) -> None:
     """Measure what is asked for, or all, and print it."""
-    names = ["side_by_side", "dera_step", "int4", "memory"]
+    names = ["side_by_side", "dera_step", "int4", "rain", "memory"]
     for name in only or []:
         if name not in names:
             raise UserError(f"There is no ratio {shown(name)}; choose from: {', '.join(names)}.")
@@ -244,6 +322,7 @@ def _in_this_process(names: list[str]) -> dict[str, Any]:
         "side_by_side": lambda: side_by_side(playground, oracle),
         "dera_step": lambda: dera_step(playground),
         "int4": lambda: int4(playground, oracle),
+        "rain": lambda: rain(oracle),
     }
     try:
         return {name: measures[name]() for name in names if name in measures}

@@ -72,6 +72,21 @@ def parser() -> argparse.ArgumentParser:
     careful.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
     careful.add_argument("--seed", type=int, default=0)
     careful.set_defaults(run=_careful_rows)
+    judge = train.add_parser("judge-rows", help="make the rows of the learned self-evaluation")
+    judge.add_argument("--data", required=True, type=Path, help="the rows that careful-rows wrote")
+    judge.add_argument("--out", required=True, type=Path, help="JSON Lines to write, for train rrhf")
+    judge.add_argument("--held-out-out", required=True, type=Path, help="JSON Lines to write, for evaluate judges")
+    judge.add_argument("--seed", type=int, default=0)
+    judge.set_defaults(run=_judge_rows)
+
+    experiment = commands.add_parser("experiment", help="an experiment of a paper in the small")
+    length = experiment.add_subparsers(dest="what", required=True).add_parser(
+        "length", help="DeRa's curve against retraining at three strengths; the reward is the length"
+    )
+    length.add_argument("--data-dir", required=True, type=Path, help="the folder of public data")
+    length.add_argument("--work", type=Path, default=Path("train"), help="where rows and adapters go")
+    length.add_argument("--docs", type=Path, default=Path("docs"), help="where the page and the figure go")
+    length.set_defaults(run=_length)
 
     evaluate = commands.add_parser("evaluate", help="measure over files").add_subparsers(dest="what", required=True)
     dera = evaluate.add_parser("dera", help="refusal, length, divergence and score by λ")
@@ -91,6 +106,21 @@ def parser() -> argparse.ArgumentParser:
     pairs.add_argument("--limit", type=int, default=None)
     pairs.add_argument("--json", action="store_true")
     pairs.set_defaults(run=_evaluate_rrhf)
+
+    rain = evaluate.add_parser("rain", help="RAIN against greedy: harmless, helpful, price")
+    rain.add_argument("--data", required=True, type=Path, help='JSON Lines with "prompt"')
+    rain.add_argument("--limit", type=int, default=None, help="only the first rows")
+    rain.add_argument("--options", default="", metavar="OPTION=VALUE,…", help="of RAIN")
+    rain.add_argument("--max-new-tokens", type=int, default=32)
+    rain.add_argument("--json", action="store_true")
+    rain.set_defaults(run=_evaluate_rain)
+
+    judges = evaluate.add_parser("judges", help="evaluators of harmlessness on answers that are known")
+    judges.add_argument("--data", required=True, type=Path, help='JSON Lines with "prompt", "response", "harmless"')
+    judges.add_argument("--limit", type=int, default=None, help="only the first rows")
+    judges.add_argument("--scorers", default="self_eval,judge")
+    judges.add_argument("--json", action="store_true")
+    judges.set_defaults(run=_evaluate_judges)
 
     labels = evaluate.add_parser("refusals", help="the refusal detector against people's labels")
     labels.add_argument("--data", required=True, type=Path, help='JSON Lines with "response" and "label"')
@@ -331,6 +361,17 @@ def _careful_rows(arguments: argparse.Namespace) -> None:
     print(f"{len(rows)} rows are in {arguments.out}.")
 
 
+def _judge_rows(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.prompts import read_rows
+    from playground.training.data import write_rows
+    from playground.training.judge import judge_rows, judged_answers
+
+    answers = judged_answers(read_rows(arguments.data, ("query",)), arguments.seed)
+    write_rows(arguments.out, judge_rows([a for a in answers if not a["held_out"]], arguments.seed))
+    write_rows(arguments.held_out_out, [a for a in answers if a["held_out"]])
+    print(f"{len(answers)} judged answers; those of one prompt in ten are in {arguments.held_out_out}.")
+
+
 @contextmanager
 def _playground() -> Iterator[Any]:
     """A service that keeps nothing, closed at the end."""
@@ -382,6 +423,39 @@ def _evaluate_rrhf(arguments: argparse.Namespace) -> None:
     with _playground() as playground:
         found = evaluate_rrhf(playground, arguments.base, playground.adapter_variant(arguments.adapter), pairs, bar)
     print(json.dumps(found) if arguments.json else json.dumps(found, indent=1))
+
+
+def _evaluate_rain(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.prompts import read_rows
+    from playground.evaluation.rain import evaluate_rain
+    from playground.models.fetch import bar
+    from playground.requests import LaneRequest
+
+    prompts = [row["prompt"] for row in read_rows(arguments.data, ("prompt",), arguments.limit)]
+    options = LaneRequest.parse(f"rain:{arguments.options}").options
+    with _playground() as playground:
+        found = evaluate_rain(playground, prompts, options, arguments.max_new_tokens, bar)
+    print(json.dumps(found) if arguments.json else json.dumps(found, indent=1))
+
+
+def _evaluate_judges(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.judges import evaluate_judges
+    from playground.evaluation.prompts import read_rows
+    from playground.models.fetch import bar
+
+    rows = read_rows(arguments.data, ("prompt", "response"), arguments.limit)
+    with _playground() as playground:
+        found = evaluate_judges(playground, rows, arguments.scorers.split(","), bar)
+    print(json.dumps(found) if arguments.json else json.dumps(found, indent=1))
+
+
+def _length(arguments: argparse.Namespace) -> None:
+    from playground.experiment import length_experiment
+    from playground.models.fetch import bar
+
+    with _playground() as playground:
+        length_experiment(playground, arguments.data_dir, arguments.work, arguments.docs, bar)
+    print(f"The experiment is written up in {arguments.docs / 'length.md'}.")
 
 
 def _evaluate_refusals(arguments: argparse.Namespace) -> None:

@@ -24,6 +24,7 @@ from playground.decoders.base import Draft, Lane, Limits, Options, decode
 from playground.engine.engine import Asking, Engine, Stopped, Task
 from playground.engine.runner import Runner
 from playground.errors import UserError, shown
+from playground.models.embed import Embedder, load_embedder
 from playground.models.fetch import Progress, no_progress
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model, pick_device
 from playground.models.prompts import encode_chat
@@ -31,6 +32,7 @@ from playground.models.specs import Catalogue, VariantSpec, add_found_adapters, 
 from playground.requests import LaneRequest, RunRequest
 from playground.scorers import SCORERS
 from playground.settings import Settings
+from playground.store.exchange import read_run, recorded_runs, write_run
 from playground.store.runs import RunStore
 from playground.types import Cost
 
@@ -222,6 +224,7 @@ class Playground:
         self._runners: dict[str, Runner] = {}
         self._ready: set[str] = set()
         self._loading = threading.Lock()
+        self._embedder: Embedder | None = None
         self._running: dict[str, Run] = {}
 
     def close(self) -> None:
@@ -334,8 +337,31 @@ class Playground:
             limits=Limits(request.max_new_tokens, request.stop),
             seed=request.seed,
             prompt=request.prompt,
+            ask=self._ask,
+            embed=self._embedding(progress) if decoder(wanted.method).embeds else None,
         )
         return LaneRun(wanted, options, lane, {v: self._fingerprint(v) for v in variants})
+
+    def _ask(self, variant: str, prompt: str) -> list[int]:
+        """Another prompt, put to a variant: its ids. Raises UserError if it is over the context."""
+        loaded = self.model_of(variant)
+        ids = encode_chat(loaded.tokenizer, prompt, "", self.catalogue.variant(variant).prefix)
+        if len(ids) > loaded.context:
+            raise UserError(
+                f"A question about the answer is {len(ids):,} tokens long for {variant}, over its context of "
+                f"{loaded.context:,}; shorten the prompt or ask for fewer tokens."
+            )
+        return ids
+
+    def _embedding(self, progress: Progress | None) -> Embedder:
+        """The embedder, loaded when first needed. Raises UserError if the catalogue names none."""
+        with self._loading:
+            if self._embedder is None:
+                if self.catalogue.embedder is None:
+                    raise UserError(f"{self.settings.catalogue} names no embedder; this method needs one.")
+                load = partial(load_embedder, self.catalogue.embedder, self.settings.cache, progress or self.progress)
+                self._embedder = in_a_thread_that_ends(load)
+            return self._embedder
 
     def _fingerprint(self, variant: str) -> str:
         """What exactly a variant was: model, precision, adapter and prefix."""
@@ -421,6 +447,23 @@ class Playground:
     def recent(self, origin: str | None, search: str = "") -> list[dict[str, Any]]:
         """The newest saved runs, of one origin or of all."""
         return self.store.recent(origin, search)
+
+    def export_run(self, run_id: str) -> bytes:
+        """A saved run as the content of a file. Raises UserError."""
+        return write_run(self.store.load(run_id))
+
+    def import_run(self, content: bytes, origin: str) -> str:
+        """Keep a run from a file's content; returns its id. The same file twice is one run. Raises UserError."""
+        return self._take(read_run(content, origin))
+
+    def recorded(self) -> list[tuple[str, str]]:
+        """(id, prompt) of the runs that come with the project, which are kept like all others."""
+        return [(self._take(run), run["prompt"]) for run in recorded_runs()]
+
+    def _take(self, run: dict[str, Any]) -> str:
+        if not self.store.has(run["id"]):
+            self.store.save(run)
+        return run["id"]
 
     def stop(self, run_id: str) -> None:
         """Stop a run if it is still going on."""

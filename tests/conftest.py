@@ -74,6 +74,6 @@ def request(*lanes: str, prompt: str = "the quick brown fox", **fields) -> RunRe
     return RunRequest.checked(prompt=prompt, lanes=[LaneRequest.parse(lane) for lane in lanes], **fields)
 
 
-@pytest.fixture(name="request_of")
+@pytest.fixture(name="request_of", scope="session")
 def _request_of():
     return request

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from types import SimpleNamespace
 
+import numpy as np
 import torch
 
 from playground.decoders.base import Lane, Limits, decode
@@ -18,7 +20,11 @@ Script = Callable[[str, tuple[int, ...]], torch.Tensor]
 
 
 class FakeTokenizer:
-    """One character a token."""
+    """One character a token; unknown ones are full stops."""
+
+    def __call__(self, text, **_):
+        known = [c if c in VOCABULARY else "." for c in text.lower()]
+        return SimpleNamespace(input_ids=[VOCABULARY.index(c) for c in known])
 
     def decode(self, ids, **_):
         return "".join(VOCABULARY[i] for i in ids)
@@ -66,7 +72,15 @@ def make_lane(seed: int = 0, max_new_tokens: int = 12, stop: tuple[str, ...] = (
         limits=Limits(max_new_tokens, stop),
         seed=seed,
         prompt=prompt,
+        ask=lambda variant, text: FakeTokenizer()(text).input_ids,
+        embed=letter_counts,
     )
+
+
+def letter_counts(texts: list[str]) -> np.ndarray:
+    """Embeddings of texts by their letters, of length 1."""
+    counts = np.array([[1e-6 + text.count(c) for c in VOCABULARY[:-1]] for text in texts])
+    return counts / np.linalg.norm(counts, axis=1, keepdims=True)
 
 
 def answer(script: Script, request):

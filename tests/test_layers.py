@@ -24,7 +24,8 @@ MAY = {
     "evaluation": PLAIN | {"service", "requests", "scorers", "models"},
     "ui": PLAIN | {"service", "requests", "decoders", "scorers", "models", "figures", "evaluation", "training"},
     "bench": PLAIN | {"service", "requests", "models", "engine"},
-    "cli": PLAIN | {"service", "requests", "decoders", "models", "ui", "bench", "training", "evaluation"},
+    "experiment": PLAIN | {"service", "requests", "training", "evaluation", "figures", "models"},
+    "cli": PLAIN | {"experiment", "service", "requests", "decoders", "models", "ui", "bench", "training", "evaluation"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -9,7 +9,7 @@ import torch
 import yaml
 from peft import LoraConfig, get_peft_model
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -74,10 +74,25 @@ def make_adapter(folder: Path, model_folder: Path, seed: int = 1) -> Path:
     return folder
 
 
+def make_embedder(folder: Path) -> Path:
+    """Save a random BERT with a word tokenizer, as the sentence embedder is."""
+    torch.manual_seed(2)
+    config = BertConfig(vocab_size=40, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+    BertModel(config).save_pretrained(folder)
+    words = {"[UNK]": 0, "[PAD]": 1} | {
+        word: n for n, word in enumerate(["the", "fox", "dog", "cake", "time", "a", "i"], 2)
+    }
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
 def make_catalogue(folder: Path, **models_changes) -> Path:
     """Model, adapter and models.yaml in `folder`; returns the path of models.yaml."""
     make_model(folder / "tiny")
     make_adapter(folder / "adapter", folder / "tiny")
+    make_embedder(folder / "embedder")
     content = {
         "models": {
             "tiny": {"title": "Tiny", "licence": "none", "source": {"folder": "tiny"}, "precision": {"cpu": "bf16"}}
@@ -88,6 +103,8 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
             "adapted": {"title": "Tiny, adapted", "model": "tiny", "adapter": "adapter"},
         },
     }
+    content["variants"]["judge"] = {"title": "Tiny judge", "model": "tiny", "adapter": "adapter"}
+    content["embedder"] = {"title": "Tiny", "licence": "none", "source": {"folder": "embedder"}}
     content["models"] |= models_changes
     path = folder / "models.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))

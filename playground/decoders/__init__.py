@@ -1,11 +1,11 @@
 """The methods. A decoder is one file here and one line in this registry; it knows nothing of batches or the page."""
 
-from playground.decoders import best_of_n, dera, diverse_beams, greedy, sample
+from playground.decoders import best_of_n, dera, diverse_beams, greedy, rain, sample
 from playground.decoders.base import Decoder
 from playground.errors import UserError, shown
 
 DECODERS: dict[str, Decoder] = {
-    module.DECODER.name: module.DECODER for module in (greedy, sample, best_of_n, diverse_beams, dera)
+    module.DECODER.name: module.DECODER for module in (greedy, sample, best_of_n, diverse_beams, dera, rain)
 }
 
 

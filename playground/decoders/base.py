@@ -71,6 +71,8 @@ class Decoder:
     source: str = ""
     variants: Callable[[Any], tuple[str, ...]] = lambda options: (options.variant,)
     """The variants that a run with these options asks for."""
+    embeds: bool = False
+    """Whether it asks how much alike texts are (`Lane.embed`)."""
     many: str | None = None
     """The option that sets how many answers one run gives (its detail's `candidates`), of a method that has one."""
 
@@ -153,7 +155,8 @@ class Draft:
 class Lane:
     """Where a decoder works: the prompt as ids, limits, random numbers, and what it has to show for itself.
 
-    encode: variant name → prompt ids of that variant. listener: told of every draft that grew.
+    encode: variant name → prompt ids of that variant. ask: (variant, another prompt) → its ids. embed: texts → their
+    embeddings [n, size]. listener: told of every draft that grew.
     """
 
     encode: Callable[[str], list[int]]
@@ -164,6 +167,8 @@ class Lane:
     cost: Cost = field(default_factory=Cost)
     listener: Callable[[Draft], None] = lambda draft: None
     prompt: str = ""
+    ask: Callable[[str, str], list[int]] | None = None
+    embed: Callable[[list[str]], np.ndarray] | None = None
     answer: Draft | None = None
     stopped: bool = False
     detail: dict[str, Any] = field(default_factory=dict)

@@ -68,6 +68,7 @@ class Task:
         self.sequences: set[Sequence] = set()
         self._jobs: list[_Job] = []
         self._stop = False
+        self._begun = False
         self._started: float | None = None
         self._ended = threading.Event()
 
@@ -163,15 +164,15 @@ class Engine:
         """Send a task its answers until it asks for something that must be computed, or ends."""
         if task._started is None:
             task._started = time.perf_counter()
-        answers: list[Any] | None = None
+        answers: list[Any] | None = None  # as the first thing that a generator is sent must be
         try:
             if task._stop:
                 task.asking.throw(Stopped())
                 raise Stopped  # it asked for more: it does not know how to end early
             while all(job.done for job in task._jobs):
-                if task._jobs:
+                if task._begun:
                     answers = [job.answer for job in task._jobs]
-                task._jobs = []
+                task._begun, task._jobs = True, []
                 task.cost.seconds = time.perf_counter() - task._started
                 self._requests_of(task, task.asking.send(answers))
         except StopIteration as end:

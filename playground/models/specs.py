@@ -31,6 +31,8 @@ class PackageSource(_Strict):
     sha256: Sha256
     file: str
     file_sha256: Sha256
+    more: dict[str, Sha256] = {}
+    """Other files of the wheel that are needed beside the first."""
 
 
 class HubSource(_Strict):
@@ -59,6 +61,14 @@ class ModelSpec(_Strict):
     precision: PrecisionByDevice = PrecisionByDevice()
 
 
+class EmbedderSpec(_Strict):
+    """The model that says how much alike two texts are."""
+
+    title: str
+    licence: str
+    source: PackageSource | FolderSource
+
+
 class VariantSpec(_Strict):
     """Base weights, base + adapter, or base + prefix (or both): what a lane decodes with."""
 
@@ -73,6 +83,7 @@ class Catalogue(_Strict):
 
     models: dict[Name, ModelSpec]
     variants: dict[Name, VariantSpec]
+    embedder: EmbedderSpec | None = None
 
     def variant(self, name: str) -> VariantSpec:
         """The variant of that name. Raises UserError that lists the names there are."""
@@ -157,6 +168,12 @@ def read_catalogue(path: Path) -> Catalogue:
                     f"model {shown(name)} needs the folder {there} with a config.json, which is not there.",
                 )
             catalogue.models[name] = model.model_copy(update={"source": FolderSource(folder=there)})
+    if catalogue.embedder and isinstance(catalogue.embedder.source, FolderSource):
+        there = (folder / catalogue.embedder.source.folder).resolve()
+        if not (there / "config.json").is_file():
+            raise fail(line_of(("embedder", "source", "folder")), f"the embedder's folder {there} has no config.json.")
+        source = FolderSource(folder=there)
+        catalogue = catalogue.model_copy(update={"embedder": catalogue.embedder.model_copy(update={"source": source})})
     for name, variant in catalogue.variants.items():
         if variant.model not in catalogue.models:
             raise fail(

@@ -5,11 +5,15 @@ A scorer is one file here and one line in this registry; every method that needs
 
 from typing import Literal
 
-from playground.scorers import length, mean_log_prob, refusal, rrhf, vader
+from playground.scorers import length, mean_log_prob, refusal, rrhf, self_eval, vader
 from playground.scorers.base import Scorer
 
 SCORERS: dict[str, Scorer] = {
-    module.SCORER.name: module.SCORER for module in (mean_log_prob, vader, refusal, length, rrhf)
+    scorer.name: scorer
+    for scorer in (
+        *(module.SCORER for module in (mean_log_prob, vader, refusal, length, rrhf)),
+        *self_eval.SCORERS,
+    )
 }
 ScorerName = Literal[tuple(SCORERS)]
 """The type of an option that names a scorer."""

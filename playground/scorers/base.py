@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from playground.engine.engine import Asking
 
@@ -18,11 +18,25 @@ class Answer(Protocol):
 
 
 class Asker(Protocol):
-    """The part of a lane that scorers use: put a variant's prompt through the model."""
+    """The part of a lane that scorers use: put a variant's prompt, or another question, through the model."""
 
     prompt: str
+    tokenizer: Any
+    ask: Callable[[str, str], list[int]]
+    """(variant, another prompt) → its ids as a chat, up to where the answer starts."""
 
     def open(self, *variants: str) -> Asking: ...
+
+
+class Judged(float):
+    """A score that knows how it came about."""
+
+    how: dict[str, Any]
+
+    def __new__(cls, value: float, how: dict[str, Any]) -> Judged:
+        score = super().__new__(cls, value)
+        score.how = how
+        return score
 
 
 @dataclass(frozen=True)
@@ -37,3 +51,5 @@ class Scorer:
     run: Callable[[Asker, str, list[Answer]], Asking]
     variants: tuple[str, ...] = ()
     """Variants that it asks, besides the one that drew the answers."""
+    soft: Callable[[Asker, str, list[Answer]], Asking] | None = None
+    """The same with graded values, of a scorer whose values are verdicts."""

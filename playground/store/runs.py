@@ -51,6 +51,11 @@ class RunStore:
             self._db["runs"].insert(row)
             self._db["lanes"].insert_all(lanes)
 
+    def has(self, run_id: str) -> bool:
+        """Whether there is a run of that id."""
+        with self._lock:
+            return bool(list(self._db.query("select 1 from runs where id = ?", [run_id])))
+
     def load(self, run_id: str) -> dict[str, Any]:
         """A run as it was saved. Raises UserError if there is none of that id."""
         with self._lock:

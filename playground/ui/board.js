@@ -4,7 +4,7 @@ const lanes = [];          // one record of DOM nodes per lane
 let shownRun = null;
 const FULL_HEAT = { 'KL(mixed‖reference)': 1.5, 'surprise −log p': 6 };
 const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
-const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped' };
+const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped', budget: 'budget spent' };
 
 function make(tag, cls, text) {
   const node = document.createElement(tag);
@@ -35,7 +35,9 @@ function newLane(index) {
   }
   lane.look.setAttribute('aria-live', 'polite');
   addScrub(lane);
-  root.append(head, lane.progress, lane.notice, lane.text, lane.legend, lane.scrub, lane.look, lane.price, lane.candidates);
+  lane.tree = newTree(from => server.steps([shownRun, index, from]));
+  lane.tree.root_.hidden = true;
+  root.append(head, lane.progress, lane.notice, lane.text, lane.legend, lane.tree.root_, lane.scrub, lane.look, lane.price, lane.candidates);
   lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(index, lane, +t.dataset.at); });
   lane.text.addEventListener('keydown', e => step(e, index, lane));
   return lane;
@@ -61,6 +63,7 @@ function close(lane) {
 }
 
 async function look(index, lane, at) {
+  if (lane.data.nodes.length) { choose(lane.tree, lane.data.nodes[at]); return; }
   const token = lane.text.querySelectorAll('.token')[at];
   const again = token.getAttribute('aria-pressed') === 'true';
   close(lane);
@@ -201,6 +204,8 @@ function drawLane(lane, data) {
   lane.figures.seconds.textContent = seconds.toFixed(1);
   lane.figures.speed.textContent = seconds > 0.05 ? (generated_tokens / seconds).toFixed(1) : '–';
   drawCandidates(lane, data);
+  lane.tree.root_.hidden = !data.steps;
+  if (data.steps) lane.tree.fetch(data.steps);
   lane.data = data;
   const first = lane.scrub.hidden;
   lane.scrub.hidden = !data.flips.length || data.status === 'writing' || data.status === 'waiting';
@@ -236,6 +241,23 @@ function draw() {
     }
   }
   value.lanes.forEach((data, i) => drawLane(lanes[i], data));
+  if (value.status !== 'running' && !root.querySelector('.save')) root.append(saveButton());
+}
+
+// The run as a file, to be opened again in the History tab, here or elsewhere.
+function saveButton() {
+  const button = make('button', 'save', 'Save this run as a file');
+  button.type = 'button';
+  button.addEventListener('click', async () => {
+    const text = await server.saved([shownRun]);
+    if (!text) { button.textContent = 'This run is no longer on the server'; return; }
+    const link = make('a');
+    link.href = URL.createObjectURL(new Blob([text], { type: 'application/json' }));
+    link.download = `run-${shownRun}.json`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+  return button;
 }
 
 watch('value', draw);

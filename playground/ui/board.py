@@ -35,13 +35,14 @@ class DataView(gr.HTML):
 class Board(DataView):
     """Shows a run. value: a dict made by `snapshot`, or None for an empty board."""
 
-    def __init__(self, candidates, **kwargs: Any):
-        """candidates: [run id, lane, token] → the token's record; called by the browser when a token is clicked."""
+    def __init__(self, candidates, steps, saved, **kwargs: Any):
+        """Called by the browser: candidates: [run id, lane, token] → the token's record; steps: [run id, lane, first]
+        → the steps of a search from `first` on; saved: [run id] → the run as the text of a file."""
         super().__init__(
             html_template='<div class="board"></div>',
-            css_template=(_HERE / "board.css").read_text(encoding="utf-8"),
-            js_on_load=(_HERE / "board.js").read_text(encoding="utf-8"),
-            server_functions=[candidates],
+            css_template="".join((_HERE / f).read_text(encoding="utf-8") for f in ("board.css", "tree.css")),
+            js_on_load="".join((_HERE / f).read_text(encoding="utf-8") for f in ("tree.js", "board.js")),
+            server_functions=[candidates, steps, saved],
             **kwargs,
         )
 
@@ -70,6 +71,8 @@ def _lane(lane: dict[str, Any], limit: int) -> dict[str, Any]:
         "error": lane["error"],
         "warning": detail.get("warning"),
         "finish": lane["finish_reason"],
+        "nodes": [t["node"] for t in tokens if "node" in t],
+        "steps": len(detail.get("tree", {}).get("steps", ())),
         "pieces": [t["text"] for t in tokens],
         "heat": [_heat(t, mixed) for t in tokens],
         "flips": [[(f["lambda"], f["id"], f["text"]) for f in t["flips"]] for t in tokens] if mixed else [],

@@ -118,6 +118,9 @@ class CompareTab:
             examples_per_page=len(EXAMPLES),
             elem_id="examples",
         )
+        if recorded := playground.recorded():
+            links = " · ".join(f'<a href="?run={run_id}">{html.escape(prompt)}</a>' for run_id, prompt in recorded)
+            gr.HTML(f"<p>Recorded RAIN searches, no waiting: {links}</p>", elem_id="recorded")
         self.lanes = gr.State(FIRST_LANES)
         self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
         self.stop_button = gr.Button("Stop", variant="stop", render=False, elem_id="stop", min_width=90)
@@ -126,7 +129,13 @@ class CompareTab:
         def candidates(place: list) -> dict[str, Any] | None:
             return self._candidates(*place)
 
-        self.board = Board(candidates, render=False, elem_id="board")
+        def steps(place: list) -> list[dict[str, Any]]:
+            return self._steps(*place)
+
+        def saved(place: list) -> str:
+            return self._saved(*place)
+
+        self.board = Board(candidates, steps, saved, render=False, elem_id="board")
         self.price = gr.Plot(show_label=False, render=False, elem_id="price")
         self._render_lanes()
         with gr.Row(elem_id="actions"):
@@ -317,6 +326,20 @@ class CompareTab:
             return tokens[int(at)]
         except (UserError, LookupError, ValueError, TypeError):
             return None
+
+    def _steps(self, run_id: Any, lane: Any, first: Any) -> list[dict[str, Any]]:
+        """The steps of a lane's search from number `first` on, or none."""
+        try:
+            return self.playground.open_run(str(run_id))["lanes"][int(lane)]["detail"]["tree"]["steps"][int(first) :]
+        except (UserError, LookupError, ValueError, TypeError):
+            return []
+
+    def _saved(self, run_id: Any) -> str:
+        """A saved run as the text of a file; empty if there is none."""
+        try:
+            return self.playground.export_run(str(run_id)).decode()
+        except UserError:
+            return ""
 
     def open(self, run_id: str) -> Iterator[tuple]:
         """Values that show a run, in the order of `shown`; of one that still goes on, until it has ended. Raises

@@ -9,7 +9,9 @@ import gradio as gr
 
 from playground.service import Playground
 from playground.ui.board import DataView
+from playground.ui.errors import in_words
 
+_GO = "id => { if (id) window.location.search = '?run=' + id; }"
 _HERE = Path(__file__).parent
 
 
@@ -21,6 +23,13 @@ class HistoryTab:
         self.search = gr.Textbox(
             label="Search in prompts", elem_id="history-search", interactive=True, placeholder="any part of a prompt"
         )
+        self.upload = gr.UploadButton(
+            "Open a saved run", file_types=[".json", ".gz"], type="binary", size="sm", elem_id="open-run", min_width=160
+        )
+        opened = gr.Textbox(visible="hidden", elem_id="opened-run")
+        self.upload.upload(
+            in_words(self.take), [self.upload, visitor], opened, api_visibility="private", show_progress="hidden"
+        ).success(None, opened, None, js=_GO)
         self.list = DataView(
             html_template='<ol class="history"></ol>',
             css_template=(_HERE / "history.css").read_text(encoding="utf-8"),
@@ -30,6 +39,10 @@ class HistoryTab:
         self.search.change(
             self.rows, [self.search, visitor], self.list, api_visibility="private", show_progress="hidden"
         )
+
+    def take(self, content: bytes, visitor: str) -> str:
+        """Keep an uploaded run; returns its id."""
+        return self.playground.import_run(bytes(content), self.origin_of(visitor))
 
     def rows(self, search: str, visitor: str) -> list[dict[str, Any]]:
         """The newest runs; on a public server only those of this browser."""

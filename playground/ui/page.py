@@ -101,6 +101,11 @@ def _check_free(host: str, port: int) -> None:
         ) from None
 
 
+def _interrupt(*_) -> None:
+    # Raised here, not as a SIGINT: a server started in the background ignores that.
+    raise KeyboardInterrupt
+
+
 def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playground | None = None, block: bool = True):
     """Load the embedded model and serve the page. Without a port one is found. Returns (page, local address) when not
     blocking. Raises UserError if the port is taken."""
@@ -125,7 +130,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     )
     if block:
         # What Docker and Spaces send to end a server; runs under way are then saved as they are.
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, _interrupt)
         try:
             page.block_thread()
         finally:

@@ -10,7 +10,8 @@ from playground.errors import UserError
 from playground.requests import LaneRequest
 from tests.fakes import END, VOCABULARY, random_script, run, spell
 
-BRANCHING = {"best_of_n": {"n": 3}, "diverse_beams": {"beams": 3}}
+SMALL_RAIN = {"scorer": "vader", "max_inner": 5, "min_visits": 2, "candidates": 4, "simulate": 3, "lengths": "1 2"}
+BRANCHING = {"best_of_n": {"n": 3}, "diverse_beams": {"beams": 3}, "rain": SMALL_RAIN}
 seeds = st.integers(0, 10_000)
 
 
@@ -44,14 +45,19 @@ class TestEveryDecoder:
     def test_counts_every_generated_token_once(self, name, seed, salt):
         lane = run(DECODERS[name], options(name), random_script(salt), seed=seed)
         drawn = lane.detail.get("candidates", [{"token_ids": lane.answer.token_ids}])
-        assert lane.cost.generated_tokens == sum(len(c["token_ids"]) for c in drawn)
+        searched = lane.detail.get("tree", {}).get("drawn")
+        assert lane.cost.generated_tokens == (searched or sum(len(c["token_ids"]) for c in drawn))
 
     @given(seed=seeds, salt=seeds, rounds=st.integers(1, 8))
     def test_stopped_it_keeps_what_it_would_have_written_so_far(self, name, seed, salt, rounds):
         script = random_script(salt)
         whole = run(DECODERS[name], options(name), script, seed=seed)
         part = run(DECODERS[name], options(name), script, stop_after=rounds, seed=seed)
-        if part.answer.finish_reason == "stopped":
+        if part.answer.finish_reason == "stopped" and "tree" in part.detail:
+            texts = [node["text"] for node in part.detail["tree"]["nodes"]]
+            assert all(record["text"] in texts[record["node"]] for record in part.detail["tokens"])
+            assert part.detail["tree"]["steps"] == whole.detail["tree"]["steps"][: len(part.detail["tree"]["steps"])]
+        elif part.answer.finish_reason == "stopped":
             drafts = [c["token_ids"] for c in whole.detail.get("candidates", [{"token_ids": whole.answer.token_ids}])]
             assert any(ids[: len(part.answer.token_ids)] == part.answer.token_ids for ids in drafts)
             assert len(part.answer.token_ids) <= rounds
@@ -59,7 +65,7 @@ class TestEveryDecoder:
     def test_ends_before_a_stop_string(self, name):
         lane = run(
             DECODERS[name],
-            options(name, temperature=0.01) if name != "greedy" else {},
+            options(name, **({"temperature": 0.01} if "temperature" in DECODERS[name].options.model_fields else {})),
             spell("one. two"),
             stop=(". t",),
         )
@@ -68,7 +74,7 @@ class TestEveryDecoder:
     def test_probabilities_of_candidates_are_probabilities(self, name):
         lane = run(DECODERS[name], options(name), random_script(3))
         for record in lane.detail["tokens"]:
-            assert record["top"]
+            assert record["top"] or "node" in record
             for candidate in record["top"]:
                 shares = [v for k, v in candidate.items() if k not in ("id", "text")]
                 assert all(0 <= share <= 1 for share in shares)

@@ -361,6 +361,19 @@ def test_ended_tasks_leave_nothing_behind(built):
     assert ghost() is None
 
 
+def test_asking_for_nothing_is_answered_with_nothing(built):
+    engine, _ = built
+
+    def asks():
+        first = yield []
+        yield [Open("plain", (5, 6, 7))]
+        second = yield []
+        return first, second
+
+    first, second = engine.submit(asks()).wait(60)
+    assert first == second == []
+
+
 def test_a_round_may_hold_more_rows_than_one_pass(built):
     engine, _ = built
 

@@ -7,7 +7,9 @@ import pytest
 from playground import cli
 from playground.errors import UserError
 from playground.evaluation.dera import sweep
+from playground.evaluation.judges import evaluate_judges
 from playground.evaluation.prompts import read_rows
+from playground.evaluation.rain import evaluate_rain
 from playground.evaluation.refusals import evaluate_refusals
 from playground.evaluation.rrhf import evaluate_rrhf
 
@@ -36,6 +38,37 @@ def test_an_adapter_against_its_base(tiny):
     assert same["ranking_accuracy"]["base"] == same["ranking_accuracy"]["adapter"]
     ties = [{"prompt": p, "chosen": "dog", "rejected": "dog"} for p in PROMPTS]
     assert evaluate_rrhf(tiny, "reference", "adapted", ties)["ranking_accuracy"] == {"base": 0.5, "adapter": 0.5}
+
+
+def test_rain_against_greedy(tiny):
+    options = {"scorer": "vader", "max_inner": 2, "candidates": 3, "simulate": 2}
+    found = evaluate_rain(tiny, PROMPTS[:2], options, max_new_tokens=4)
+    assert (found["n"], found["evaluator"]) == (2, "vader")
+    for name in ("greedy", "rain"):
+        assert {"harmless_rate", "helpful_rate", "forward_tokens", "seconds"} <= set(found[name])
+        assert 0 <= found[name]["harmless_rate"] <= 1
+    assert found["rain"]["forward_tokens"] > found["greedy"]["forward_tokens"]
+    assert 0 <= found["rewind_share"] <= 1
+
+
+def test_judges_are_measured_against_what_is_known(tiny):
+    rows = [{"prompt": "the fox", "response": "I love you", "harmless": True}]
+    rows += [{"prompt": "the fox", "response": "I hate you, you awful murderer", "harmless": False}]
+    found = evaluate_judges(tiny, rows, ["vader", "refusal"])
+    assert found["scorers"]["vader"] == {"accuracy": 1.0, "called_harmless": 0.5}
+    assert found["scorers"]["refusal"]["accuracy"] == 0.5, "it says 0 of both"
+    with pytest.raises(UserError, match="harmless = 'no'"):
+        evaluate_judges(tiny, [rows[0] | {"harmless": "no"}], ["vader"])
+
+
+def test_a_sweep_is_the_same_as_each_lambda_alone(tiny):
+    options = {"aligned": "adapted"}
+    together, answers = sweep(tiny, PROMPTS, [0, 1], max_new_tokens=6, options=options)
+    assert [len(row) for row in answers] == [3, 3]
+    for at, lambda_ in enumerate((0, 1)):
+        alone, [texts] = sweep(tiny, PROMPTS, [lambda_], max_new_tokens=6, options=options)
+        assert alone["lambdas"][0] == together["lambdas"][at]
+        assert texts == answers[at]
 
 
 def test_scores_are_means_over_the_tokens_and_the_end(tiny):

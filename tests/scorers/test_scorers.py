@@ -3,12 +3,15 @@
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from playground.engine.requests import Opened
 from playground.scorers import SCORERS
 from playground.scorers.refusal import refuses
-from tests.fakes import VOCABULARY, drive, make_lane, random_script
+from playground.scorers.self_eval import HARMLESSNESS
+from tests.fakes import VOCABULARY, FakeSequence, drive, make_lane, random_script
 
 texts = st.text(st.sampled_from(VOCABULARY[:-1]), max_size=15)
 
@@ -104,3 +107,41 @@ def test_refusals_are_seen(text):
 )
 def test_answers_are_not_taken_for_refusals(text):
     assert not refuses(text)
+
+
+@pytest.mark.parametrize("first, second, value", [("a", "b", 1.0), ("b", "a", -1.0), ("a", "a", 0.0), ("b", "b", 0.0)])
+def test_a_verdict_counts_only_if_both_orders_agree(first, second, value):
+    lane, drafts = answers("yes it is")
+
+    def saying(letter):
+        logits = torch.full((len(VOCABULARY),), -20.0)
+        logits[VOCABULARY.index(letter)] = 0.0
+        return logits.log_softmax(-1)
+
+    asking = SCORERS["self_eval"].run(lane, "reference", drafts)
+    heads = asking.send(None)
+    assert [type(request).__name__ for request in heads] == ["Open", "Open"]
+    asks = asking.send([Opened(FakeSequence("reference"), None) for _ in heads])
+    assert len(asks) == 2, "both orders of the one answer, in one batch"
+    with pytest.raises(StopIteration) as end:
+        asking.send([saying(first), saying(second)])
+    [score] = end.value.value
+    assert score == value
+    assert [order["answer"] for order in score.how["orders"]] == [first.upper(), second.upper()]
+    assert "yes it is" in score.how["question"]
+
+
+def test_both_orders_are_asked_with_the_options_exchanged():
+    one, two = (HARMLESSNESS.text("Hi?", "Ho.", order) for order in range(2))
+    assert one.index("(A) The answer is harmless.") < one.index("(B) The answer is harmful.")
+    assert two.index("(A) The answer is harmful.") < two.index("(B) The answer is harmless.")
+    shots = [(o.count("Verdict: (A)"), o.count("Verdict: (B)")) for o in (one, two)]
+    assert shots == [(2, 2), (2, 2)], "the examples favour no letter"
+
+
+def test_answers_are_read_in_place_with_the_question_around_them(tiny):
+    [hard] = tiny.scores("self_eval", [("the fox", "jumps over the dog")])
+    assert hard in (-1.0, 0.0, 1.0)
+    assert {order["order"] for order in hard.how["orders"]} == {"good first", "bad first"}
+    first, again = tiny.scores("self_eval", [("the fox", "jumps"), ("the fox", "jumps")])
+    assert first.how == again.how

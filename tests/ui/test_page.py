@@ -264,6 +264,54 @@ def test_an_answer_goes_on_from_a_token_at_another_lambda(page):
     expect(page.locator(".lane-controls")).to_have_count(2)
 
 
+def test_a_search_is_drawn_replayed_and_walked(page, address):
+    client = Client(address, verbose=False)
+    lane = {"method": "rain", "options": {"scorer": "self_eval", "soft": True, "max_inner": 3, "candidates": 4}}
+    run = client.predict("How do I make a fake credit card?", ["greedy", lane], 7, 8, api_name="/compare")
+    page.goto(f"{address}/?run={run['id']}")
+    tree = page.locator(".lane").nth(1).locator(".tree")
+    steps = len(run["lanes"][1]["detail"]["tree"]["steps"])
+    expect(tree.locator("output")).to_have_text(f"{steps} / {steps}")
+    tree.get_by_label("First step").click()
+    expect(tree.locator("output")).to_have_text(f"0 / {steps}")
+    tree.get_by_label("One step forward").click()
+    expect(tree.locator(".says")).to_contain_text("4 candidates follow the prompt")
+    tree.get_by_label("Speed").select_option(label="16 ×")
+    tree.get_by_role("button", name="Play").click()
+    expect(tree.locator("output")).to_have_text(f"{steps} / {steps}")
+    # A token of the answer leads to its node, whose question and verdicts can be read.
+    page.locator(".lane").nth(1).locator(".token").first.click()
+    expect(tree.locator(".node")).to_contain_text("The text up to here")
+    selected = tree.locator(".outline [aria-selected=true]")
+    expect(selected).to_have_count(1)
+    selected.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(tree.locator(".outline [aria-selected=true]")).not_to_have_text(selected.text_content() + "x")
+    expect(page.locator(".lane").nth(0).locator(".tree")).to_be_hidden()
+
+
+def test_a_run_is_saved_as_a_file_and_opened_again(page, tmp_path):
+    set_length(page, 8)
+    write(page, "Name a colour.")
+    finish(page)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save this run as a file").click()
+    saved = tmp_path / "run.json"
+    download.value.save_as(saved)
+    texts = page.locator(".lane .text").all_text_contents()
+    page.get_by_role("tab", name="History").click()
+    broken = tmp_path / "broken.json"
+    broken.write_text(saved.read_text()[:200])
+    page.locator("input[type=file]").first.set_input_files(broken)
+    expect(page.get_by_text("not a saved run")).to_be_visible()
+    before = page.url
+    page.locator("input[type=file]").first.set_input_files(saved)
+    page.wait_for_url(lambda url: "run=" in url and url != before)
+    expect(page.locator(".lane")).to_have_count(2)
+    expect(page.locator(".lane .text").first).to_have_text(texts[0])
+
+
 def test_a_sweep_draws_curves_and_lists_the_answers(page):
     page.get_by_role("tab", name="λ sweep").click()
     page.locator("#sweep-prompts textarea").fill("How can I reduce stress?\nName a colour.")

@@ -1,0 +1,260 @@
+// RAIN's tree: replays the steps of a search. Everything written goes through textContent.
+const GOOD = [0, 114, 178], NONE = [150, 158, 170], BAD = [213, 94, 0];  // blue to orange: told apart by everybody
+const SPEEDS = [['1 ×', 600], ['4 ×', 150], ['16 ×', 40]];
+
+function valueColour(value, visited) {
+  if (!visited) return `rgb(${NONE})`;
+  const v = Math.max(-1, Math.min(1, value)), to = v < 0 ? BAD : GOOD, share = Math.abs(v);
+  return `rgb(${NONE.map((c, i) => Math.round(c + (to[i] - c) * share))})`;
+}
+
+// A view of one lane's search. `fetchSteps(from)` brings the steps from that number on.
+function newTree(fetchSteps) {
+  const view = { steps: [], at: 0, live: true, busy: false, focus: null, nodes: new Map(), applied: 0, root: 0,
+    root_: make('section', 'tree'), canvas: make('canvas'), says: make('p', 'says'), outline: make('div', 'outline'),
+    panel: make('div', 'node'), slider: make('input'), count: make('output') };
+  const player = make('div', 'player');
+  const button = (label, title, act) => {
+    const b = make('button', '', label);
+    b.type = 'button'; b.title = title; b.setAttribute('aria-label', title);
+    b.addEventListener('click', act);
+    player.append(b);
+    return b;
+  };
+  button('|◀', 'First step', () => go(view, 0));
+  button('◀', 'One step back', () => go(view, view.at - 1));
+  view.play = button('Play', 'Play', () => play(view));
+  button('▶', 'One step forward', () => go(view, view.at + 1));
+  button('▶|', 'Last step', () => go(view, view.steps.length));
+  Object.assign(view.slider, { type: 'range', min: 0, max: 0, step: 1, value: 0 });
+  view.slider.setAttribute('aria-label', 'Step of the search');
+  view.slider.addEventListener('input', () => go(view, +view.slider.value));
+  view.speed = make('select');
+  view.speed.setAttribute('aria-label', 'Speed');
+  for (const [label, ms] of SPEEDS) { const o = make('option', '', label); o.value = ms; view.speed.append(o); }
+  view.speed.selectedIndex = 1;
+  player.append(view.slider, view.count, view.speed);
+  view.canvas.setAttribute('role', 'img');
+  view.canvas.addEventListener('click', e => pickNearest(view, e));
+  view.says.setAttribute('aria-live', 'polite');
+  view.outline.setAttribute('role', 'tree');
+  view.outline.setAttribute('aria-label', 'The path under way and what lies beside it');
+  view.outline.addEventListener('keydown', e => {
+    const rows = [...view.outline.querySelectorAll('button')], now = rows.indexOf(document.activeElement);
+    const move = { ArrowDown: 1, ArrowUp: -1 }[e.key];
+    if (move) { rows[Math.max(0, Math.min(rows.length - 1, now + move))]?.focus(); e.preventDefault(); }
+  });
+  view.root_.append(player, view.says, view.canvas, view.outline, view.panel);
+  view.fetch = async count => {
+    if (view.busy || count <= view.steps.length) return;
+    view.busy = true;
+    const more = await fetchSteps(view.steps.length);
+    view.busy = false;
+    if (!more || !more.length) return;
+    view.steps.push(...more);
+    view.slider.max = view.steps.length;
+    if (view.live) go(view, view.steps.length, true);
+    else showCount(view);
+  };
+  new ResizeObserver(() => drawTree(view)).observe(view.root_);
+  return view;
+}
+
+function showCount(view) {
+  view.count.textContent = `${view.at} / ${view.steps.length}`;
+  view.slider.value = view.at;
+}
+
+function play(view) {
+  if (view.timer) return pause(view);
+  if (view.at >= view.steps.length) go(view, 0);
+  view.play.textContent = 'Pause';
+  view.play.setAttribute('aria-label', 'Pause');
+  const tick = () => {
+    go(view, view.at + 1, true);
+    if (view.at >= view.steps.length) return pause(view);
+    view.timer = setTimeout(tick, +view.speed.value);
+  };
+  view.timer = setTimeout(tick, +view.speed.value);
+}
+
+function pause(view) {
+  clearTimeout(view.timer);
+  view.timer = null;
+  view.play.textContent = 'Play';
+  view.play.setAttribute('aria-label', 'Play');
+}
+
+// Show the tree after `at` steps.
+function go(view, at, playing = false) {
+  if (!playing) pause(view);
+  view.at = Math.max(0, Math.min(view.steps.length, at));
+  view.live = view.at === view.steps.length;
+  if (view.at < view.applied) {
+    view.nodes = new Map(); view.applied = 0; view.root = 0; view.committed = [];
+  }
+  if (!view.nodes.size) { view.nodes.set(0, { id: 0, parent: null, text: '', visits: 0, value: 0, prior: 1, children: [], similar: 0 }); view.committed = []; }
+  while (view.applied < view.at) apply(view, view.steps[view.applied++]);
+  const step = view.steps[view.at - 1];
+  view.focus = step ? focusOf(view, step) : 0;
+  view.says.textContent = step ? inWords(view, step) : 'The search has not begun.';
+  showCount(view);
+  drawTree(view);
+  drawOutline(view);
+  if (view.chosen === undefined || !view.nodes.has(view.chosen)) view.panel.replaceChildren(); else drawNode(view);
+}
+
+function apply(view, step) {
+  for (const child of step.children || []) {
+    view.nodes.set(child.id, { ...child, parent: step.node, visits: 0, value: 0, children: [], similar: 0 });
+    view.nodes.get(step.node).children.push(child.id);
+  }
+  for (const [id, prior] of step.priors || []) view.nodes.get(id).prior = prior;
+  for (const [id, visits, value] of step.set || []) Object.assign(view.nodes.get(id), { visits, value });
+  if (step.kind === 'evaluate') view.nodes.get(step.node).evaluation = step;
+  if (step.kind === 'similar') view.nodes.get(step.sibling).similar += 1;
+  if (step.kind === 'commit') { view.root = step.node; view.committed.push(step.node); }
+}
+
+const focusOf = (view, step) => step.path ? step.path.at(-1) : step.sibling ?? step.node;
+
+function pathTo(view, id) {
+  const path = [];
+  for (let at = id; at !== null && at !== undefined; at = view.nodes.get(at).parent) path.unshift(at);
+  return path;
+}
+
+const quoted = text => `“${visible(text.length > 48 ? text.slice(0, 45) + '…' : text)}”`;
+
+function inWords(view, step) {
+  const text = id => quoted(view.nodes.get(id)?.text ?? '');
+  if (step.kind === 'select') return `A path is chosen: it ends at ${text(step.path.at(-1))}.`;
+  if (step.kind === 'expand') return `${step.children.length} candidates follow ${step.node ? text(step.node) : 'the prompt'}.`;
+  if (step.kind === 'widen') return `All that follows ${step.node ? text(step.node) : 'the prompt'} is alike and none is good: one more candidate.`;
+  if (step.kind === 'evaluate') return `Evaluated ${quoted(step.text)}: ${step.value.toFixed(2)}.`;
+  if (step.kind === 'backup') return `The value ${step.value.toFixed(2)} flows back along the path.`;
+  if (step.kind === 'similar') return `${text(step.sibling)} reads like ${text(step.node)} (${step.similarity.toFixed(2)}) and gets a part of the value.`;
+  const taken = `${text(step.node)} is taken into the answer`;
+  return step.rewind ? `Rewind: ${taken}; the model alone would have gone another way.` : `${taken}.`;
+}
+
+// The whole tree, small: depth to the right, a dot for each node, thicker edges for more visits.
+function drawTree(view) {
+  const width = view.root_.clientWidth - 2, dark = document.body.classList.contains('dark');
+  if (width < 50 || !view.nodes.size) return;
+  const order = new Map();
+  let leaves = 0, deepest = 1;
+  const place = (id, depth) => {
+    deepest = Math.max(deepest, depth);
+    const node = view.nodes.get(id), shown = node.children;
+    const ys = shown.map(child => place(child, depth + 1));
+    const y = ys.length ? (ys[0] + ys.at(-1)) / 2 : leaves++;
+    order.set(id, { depth, y });
+    return y;
+  };
+  if (view.nodes.size) place(0, 0);
+  const height = Math.max(120, Math.min(320, 24 + leaves * 4)), scale = window.devicePixelRatio || 1;
+  view.canvas.width = width * scale; view.canvas.height = height * scale;
+  view.canvas.style.width = width + 'px'; view.canvas.style.height = height + 'px';
+  const ink = view.canvas.getContext('2d');
+  ink.scale(scale, scale);
+  const x = id => 10 + (width - 20) * order.get(id).depth / deepest;
+  const y = id => 10 + (height - 20) * (leaves > 1 ? order.get(id).y / (leaves - 1) : 0.5);
+  const lit = new Set(pathTo(view, view.focus ?? 0)), taken = new Set([0, ...(view.committed || [])]);
+  for (const node of view.nodes.values()) {
+    if (node.parent === null) continue;
+    ink.beginPath();
+    ink.moveTo(x(node.parent), y(node.parent));
+    ink.lineTo(x(node.id), y(node.id));
+    ink.lineWidth = 0.4 + Math.log2(1 + node.visits);
+    ink.strokeStyle = lit.has(node.id) ? (dark ? '#fff' : '#111') : taken.has(node.id) ? '#009E73' : dark ? '#4b5563' : '#cbd5e1';
+    ink.stroke();
+  }
+  for (const node of view.nodes.values()) {
+    ink.beginPath();
+    ink.arc(x(node.id), y(node.id), node.id === view.chosen || node.id === view.focus ? 5 : node.visits ? 3 : 1.6, 0, 7);
+    ink.fillStyle = valueColour(node.value, node.visits);
+    ink.fill();
+    if (node.id === view.chosen) { ink.lineWidth = 2; ink.strokeStyle = dark ? '#fff' : '#111'; ink.stroke(); }
+  }
+  view.spots = [...view.nodes.keys()].map(id => [id, x(id), y(id)]);
+  view.canvas.setAttribute('aria-label', `A tree of ${view.nodes.size} segments; the list below can be walked with the keyboard`);
+}
+
+function pickNearest(view, event) {
+  const box = view.canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
+  let best = null, least = 400;
+  for (const [id, x, y] of view.spots || []) {
+    const far = (x - px) ** 2 + (y - py) ** 2;
+    if (far < least) { least = far; best = id; }
+  }
+  if (best !== null) choose(view, best);
+}
+
+function choose(view, id) {
+  view.chosen = id;
+  drawTree(view);
+  drawOutline(view);
+  drawNode(view);
+}
+
+// The path under way as an indented list with the siblings of every step; all else stays folded.
+function drawOutline(view) {
+  const path = pathTo(view, view.chosen !== undefined && !view.timer && view.nodes.has(view.chosen) ? view.chosen : view.focus ?? 0);
+  const rows = [], taken = new Set(view.committed || []);
+  const row = (id, depth) => {
+    const node = view.nodes.get(id), b = make('button', path.includes(id) ? 'on' : '');
+    b.type = 'button';
+    b.setAttribute('role', 'treeitem');
+    b.setAttribute('aria-level', depth + 1);
+    b.setAttribute('aria-selected', id === view.chosen);
+    b.style.paddingLeft = `${0.4 + Math.min(depth, 12) * 0.7}rem`;
+    const dot = make('span', 'dot'), bar = make('span', 'visits');
+    dot.style.background = valueColour(node.value, node.visits);
+    bar.style.width = `${Math.min(6, 0.25 * node.visits)}rem`;
+    bar.style.background = valueColour(node.value, node.visits);
+    const folded = node.children.length && !path.includes(id) ? ` +${node.children.length}` : '';
+    b.append(dot, make('span', 'words', visible(node.text || (id ? '' : 'prompt')) + folded),
+      make('span', 'facts', `${taken.has(id) ? 'taken · ' : ''}${node.visits ? `${node.value.toFixed(2)} · ${+node.visits.toFixed(1)} visits` : `prior ${node.prior.toFixed(2)}`}`), bar);
+    b.addEventListener('click', () => choose(view, id));
+    rows.push(b);
+  };
+  const walk = (at, depth) => {
+    row(path[at], depth);
+    const children = view.nodes.get(path[at]).children.map(id => view.nodes.get(id)).sort((a, b) => b.visits - a.visits || b.prior - a.prior);
+    for (const child of children) {
+      if (child.id === path[at + 1]) walk(at + 1, depth + 1);
+      else row(child.id, depth + 1);
+    }
+  };
+  if (path.length) walk(0, 0);
+  const top = view.outline.scrollTop, held = document.activeElement?.parentElement === view.outline;
+  view.outline.replaceChildren(...rows);
+  view.outline.scrollTop = top;
+  if (held) rows.find(r => r.getAttribute('aria-selected') === 'true')?.focus();
+}
+
+function drawNode(view) {
+  const node = view.nodes.get(view.chosen), facts = make('dl', 'price');
+  for (const [name, value] of [['visits', node.visits.toFixed(2)], ['value', node.visits ? node.value.toFixed(3) : '–'],
+    ['prior', node.prior.toFixed(3)], ['similarity updates', node.similar]]) {
+    const box = make('div');
+    box.append(make('dt', '', name), make('dd', '', String(value)));
+    facts.append(box);
+  }
+  const whole = pathTo(view, node.id).map(id => view.nodes.get(id).text).join('');
+  const parts = [make('h4', '', 'The text up to here'), make('p', 'whole', whole || '(nothing yet)'), facts];
+  const said = node.evaluation;
+  if (said) {
+    parts.push(make('h4', '', `Evaluated: ${said.value.toFixed(2)}`), make('p', 'whole', said.text));
+    for (const order of said.orders || []) {
+      parts.push(make('p', 'order', `${order.order}: the model says (${order.answer}), good with probability ${order.p_good.toFixed(2)}`));
+    }
+    if (said.question) {
+      const more = make('details');
+      more.append(make('summary', '', 'The question that was put'), make('pre', '', said.question));
+      parts.push(more);
+    }
+  }
+  view.panel.replaceChildren(...parts);
+}

@@ -1,0 +1,41 @@
+"""The curves show the numbers they were given."""
+
+from playground.figures.length import length_figure
+from playground.figures.sweep import sweep_figure
+from playground.figures.training import training_figure
+
+ROWS = [
+    {
+        "lambda": λ,
+        "refusal_rate": λ / 2,
+        "mean_tokens": 30 - λ,
+        "kl_to_reference": λ * λ,
+        "kl_to_aligned": (1 - λ) ** 2,
+        "mean_score": -1.0,
+    }
+    for λ in (0.0, 0.5, 1.0)
+]
+
+
+def test_a_sweep_draws_every_measure_over_lambda():
+    figure = sweep_figure(ROWS, "Sentiment")
+    by_colour = [list(trace.y) for trace in figure.data]
+    assert by_colour == [[0, 25, 50], [30, 29.5, 29], [0, 0.25, 1], [1, 0.25, 0], [-1, -1, -1]]
+    assert all(list(trace.x) == [0, 0.5, 1] for trace in figure.data)
+    assert "Sentiment" in figure.layout.annotations[3].text
+
+
+def test_a_training_draws_its_losses_their_mean_and_the_accuracies():
+    figure = training_figure({"losses": [4.0, 2.0], "accuracies": [[0, 0.5], [2, 0.75]], "steps": 10})
+    losses, means, accuracies = figure.data
+    assert list(losses.y) == [4, 2]
+    assert list(means.y) == [4, 3]
+    assert (list(accuracies.x), list(accuracies.y)) == ([0, 2], [50, 75])
+
+
+def test_the_length_experiment_draws_both_ways():
+    retrained = [{"steps": 10, "mean_tokens": 31, "kl_to_reference": 0.1}]
+    curve, points = length_figure({"dera": ROWS, "retrained": retrained, "from_steps": 40}).data
+    assert list(curve.x) == [0, 0.25, 1]
+    assert list(curve.text) == ["λ 0", "λ 0.5", "λ 1"]
+    assert (list(points.x), list(points.y), list(points.text)) == ([0.1], [31], ["10"])
