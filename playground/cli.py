@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--system", default="", help="system prompt")
     compare.add_argument("--seed", default="0")
     compare.add_argument("--max-new-tokens", default="128")
+    compare.add_argument(
+        "--turn", action="append", default=[], nargs=2, metavar=("PERSON", "MODEL"), help="an earlier turn, may repeat"
+    )
     compare.add_argument("--stop", action="append", default=[], help="text at which answers end; may be given again")
     compare.add_argument("--json", metavar="FILE", help="write the result here ('-': standard output)")
     compare.set_defaults(run=_compare)
@@ -45,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="measure the ratios that the README reports")
     bench.add_argument("--json", action="store_true", help="one JSON object")
-    bench.add_argument("--only", action="append", metavar="RATIO", help="measure just this one; may be given again")
+    bench.add_argument("only", nargs="*", metavar="RATIO", help="measure just these: side_by_side, dera_step, …")
     bench.set_defaults(run=_bench)
 
     train = commands.add_parser("train", help="train an adapter").add_subparsers(dest="what", required=True)
@@ -168,6 +171,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         max_new_tokens=arguments.max_new_tokens,
         stop=arguments.stop,
+        earlier=[tuple(turn) for turn in arguments.turn],
     )
     out = None if arguments.json in (None, "-") else _writable(arguments.json)
     playground = Playground(progress=bar if sys.stderr.isatty() else no_progress)

@@ -60,6 +60,8 @@ class RunRequest(BaseModel):
     seed: int = Field(0, ge=0, lt=2**32)
     max_new_tokens: int = Field(128, ge=1, le=MAX_NEW_TOKENS)
     stop: tuple[str, ...] = Field((), max_length=8, title="Stop strings")
+    earlier: tuple[tuple[str, str], ...] = Field((), max_length=20, title="Earlier turns")
+    """What was said before the prompt: (the person's words, the model's) each."""
 
     @field_validator("prompt", "system")
     @classmethod
@@ -74,6 +76,19 @@ class RunRequest(BaseModel):
         if any(not s for s in stop):
             raise UserError("A stop string is empty; remove it or write the text at which the answer ends.")
         return tuple(_readable(s, "stop string") for s in stop)
+
+    @field_validator("earlier")
+    @classmethod
+    def _earlier(cls, earlier: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        if any(not text.strip() for turn in earlier for text in turn):
+            raise UserError("An earlier turn is empty; each needs what the person said and what was answered.")
+        return tuple((_readable(a, "earlier turn"), _readable(b, "earlier turn")) for a, b in earlier)
+
+    @property
+    def conversation(self) -> str:
+        """The prompt, with the earlier turns before it if there are any, as plain text."""
+        said = [line for person, model in self.earlier for line in (f"Person: {person}", f"Model: {model}")]
+        return "\n".join([*said, f"Person: {self.prompt}"]) if said else self.prompt
 
     @classmethod
     def checked(cls, **fields: Any) -> RunRequest:

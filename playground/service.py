@@ -205,6 +205,7 @@ class Run:
             "seed": request.seed,
             "max_new_tokens": request.max_new_tokens,
             "stop": list(request.stop),
+            "earlier": [list(turn) for turn in request.earlier],
             "status": self.status,
             "notice": self.notice,
             "software": f"realign-playground {__version__}",
@@ -321,7 +322,9 @@ class Playground:
         @cache
         def encode(variant: str) -> list[int]:
             spec = self.catalogue.variant(variant)
-            return encode_chat(self.model_of(variant).tokenizer, request.prompt, request.system, spec.prefix)
+            return encode_chat(
+                self.model_of(variant).tokenizer, request.prompt, request.system, spec.prefix, request.earlier
+            )
 
         for variant, loaded in zip(variants, models, strict=True):
             length = len(encode(variant))
@@ -336,7 +339,7 @@ class Playground:
             end_ids=models[0].end_ids,
             limits=Limits(request.max_new_tokens, request.stop),
             seed=request.seed,
-            prompt=request.prompt,
+            prompt=request.conversation,
             ask=self._ask,
             embed=self._embedding(progress) if decoder(wanted.method).embeds else None,
         )

@@ -95,3 +95,14 @@ def test_a_lane_is_read_from_the_command_lines_form():
     assert parsed.method == "dera"
     assert parsed.checked().lambda_ == 0.5
     assert parsed.checked().temperature == 1
+
+
+def test_earlier_turns_are_checked_and_make_a_conversation():
+    turns = [("Hi", "Hello!"), ("Who are you?", "A fox.")]
+    request = RunRequest.checked(prompt="Why?", lanes=[{"method": "greedy"}], earlier=turns)
+    assert request.conversation == "Person: Hi\nModel: Hello!\nPerson: Who are you?\nModel: A fox.\nPerson: Why?"
+    assert RunRequest.checked(prompt="Why?", lanes=[{"method": "greedy"}]).conversation == "Why?"
+    with pytest.raises(UserError, match="earlier turn is empty"):
+        RunRequest.checked(prompt="Why?", lanes=[{"method": "greedy"}], earlier=[("Hi", " ")])
+    with pytest.raises(UserError, match="earlier"):
+        RunRequest.checked(prompt="Why?", lanes=[{"method": "greedy"}], earlier=[("Hi",)])

@@ -98,7 +98,8 @@ class _Growth:
 def run(lane: Lane, options: RainOptions) -> Asking:
     """Search segment by segment; what is committed is the answer. Ended early, the best path is."""
     search = _Search(lane, options)
-    lane.detail["evaluator"] = SCORERS[options.scorer].title
+    scorer = SCORERS[options.scorer]
+    lane.detail["evaluator"] = ". ".join(filter(None, (f"Evaluated by: {scorer.title}", scorer.reliability)))
     lane.detail["tree"] = {"steps": search.tree.steps}
     draft = lane.answer = search.draft
     try:

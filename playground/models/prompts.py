@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
 
 def encode_chat(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, system: str = "", prefix: str | None = None
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: str,
+    system: str = "",
+    prefix: str | None = None,
+    earlier: Sequence[tuple[str, str]] = (),
 ) -> list[int]:
-    """Token ids of a one-turn chat, up to where the answer starts.
+    """Token ids of a chat, up to where the answer starts.
 
-    `prefix` is the variant's own system prompt and stands before the person's. Text that looks like one of the
+    `prefix` is the variant's own system prompt and stands before the person's; `earlier` holds the turns before the
+    prompt, (the person's words, the model's) each. Text that looks like one of the
     tokenizer's special tokens stays text: nobody can close the user's turn from inside a prompt.
     """
     instructions = "\n\n".join(part for part in (prefix, system.strip()) if part)
     messages = [{"role": "system", "content": instructions}] if instructions else []
+    for person, model in earlier:
+        messages += [{"role": "user", "content": person}, {"role": "assistant", "content": model}]
     messages.append({"role": "user", "content": prompt})
     if tokenizer.chat_template is None:
         return _plain(tokenizer, "\n\n".join(m["content"] for m in messages) + "\n\n")
     if instructions and not _takes_system(tokenizer):
-        messages = [{"role": "user", "content": f"{instructions}\n\n{prompt}"}]
+        first, *rest = messages[1:]
+        messages = [{"role": "user", "content": f"{instructions}\n\n{first['content']}"}, *rest]
     if not any(token in m["content"] for token in tokenizer.all_special_tokens for m in messages):
         return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
     # Render with marks in place of the contents, then encode template and contents apart.

@@ -51,5 +51,7 @@ class Scorer:
     run: Callable[[Asker, str, list[Answer]], Asking]
     variants: tuple[str, ...] = ()
     """Variants that it asks, besides the one that drew the answers."""
+    reliability: str = ""
+    """How often it is right, in words, where that was measured."""
     soft: Callable[[Asker, str, list[Answer]], Asking] | None = None
     """The same with graded values, of a scorer whose values are verdicts."""

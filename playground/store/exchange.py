@@ -52,6 +52,7 @@ class _Run(_Strict):
     seed: int
     max_new_tokens: int = Field(ge=1)
     stop: list[str]
+    earlier: list[tuple[str, str]] = []
     status: Literal["done", "stopped", "failed"]
     software: str
     lanes: list[_Lane] = Field(min_length=1, max_length=6)

@@ -48,3 +48,8 @@ def m001_runs_and_lanes(db: Database) -> None:
         foreign_keys=[("run", "runs", "id")],
         not_null={"method", "options"},
     )
+
+
+@migrations()
+def m002_earlier_turns(db: Database) -> None:
+    db["runs"].add_column("earlier", str, not_null_default="[]")

@@ -46,7 +46,7 @@ class RunStore:
             }
             for position, lane in enumerate(run["lanes"])
         ]
-        row = {k: v for k, v in run.items() if k != "lanes"} | {"stop": json.dumps(run["stop"])}
+        row = {k: v for k, v in run.items() if k != "lanes"} | {n: json.dumps(run[n]) for n in ("stop", "earlier")}
         with self._lock, self._db.atomic():
             self._db["runs"].insert(row)
             self._db["lanes"].insert_all(lanes)
@@ -65,7 +65,7 @@ class RunStore:
             raise UserError(f"There is no run {shown(run_id)} here; it may have been made on another server.")
         return {
             **rows[0],
-            "stop": json.loads(rows[0]["stop"]),
+            **{name: json.loads(rows[0][name]) for name in ("stop", "earlier")},
             "lanes": [_lane(lane) for lane in lanes],
         }
 

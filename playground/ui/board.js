@@ -205,6 +205,7 @@ function drawLane(lane, data) {
   lane.figures.speed.textContent = seconds > 0.05 ? (generated_tokens / seconds).toFixed(1) : '–';
   drawCandidates(lane, data);
   lane.tree.root_.hidden = !data.steps;
+  lane.tree.judge.textContent = data.evaluator;
   if (data.steps) lane.tree.fetch(data.steps);
   lane.data = data;
   const first = lane.scrub.hidden;
@@ -222,10 +223,12 @@ function draw() {
     done.max = 1; done.value = value.loading.share;
     note.append(document.createElement('br'), done);
     root.replaceChildren(note);
+    element.querySelector('.after').hidden = true;
     return;
   }
   if (!value || !value.lanes) {
     lanes.length = 0; shownRun = null;
+    element.querySelector('.after').hidden = true;
     root.replaceChildren(make('p', 'empty', 'The lanes write here, side by side. Press Run.'));
     return;
   }
@@ -241,7 +244,9 @@ function draw() {
     }
   }
   value.lanes.forEach((data, i) => drawLane(lanes[i], data));
-  if (value.status !== 'running' && !root.querySelector('.save')) root.append(saveButton());
+  const after = element.querySelector('.after');
+  after.hidden = value.status === 'running';
+  if (!after.firstChild) after.append(saveButton());
 }
 
 // The run as a file, to be opened again in the History tab, here or elsewhere.

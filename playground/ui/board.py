@@ -39,7 +39,7 @@ class Board(DataView):
         """Called by the browser: candidates: [run id, lane, token] → the token's record; steps: [run id, lane, first]
         → the steps of a search from `first` on; saved: [run id] → the run as the text of a file."""
         super().__init__(
-            html_template='<div class="board"></div>',
+            html_template='<div class="board"></div><div class="after"></div>',
             css_template="".join((_HERE / f).read_text(encoding="utf-8") for f in ("board.css", "tree.css")),
             js_on_load="".join((_HERE / f).read_text(encoding="utf-8") for f in ("tree.js", "board.js")),
             server_functions=[candidates, steps, saved],
@@ -72,6 +72,7 @@ def _lane(lane: dict[str, Any], limit: int) -> dict[str, Any]:
         "warning": detail.get("warning"),
         "finish": lane["finish_reason"],
         "nodes": [t["node"] for t in tokens if "node" in t],
+        "evaluator": detail.get("evaluator", ""),
         "steps": len(detail.get("tree", {}).get("steps", ())),
         "pieces": [t["text"] for t in tokens],
         "heat": [_heat(t, mixed) for t in tokens],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -97,8 +98,19 @@ class CompareTab:
                     autofocus=True,
                     interactive=True,  # only rendered lanes read it, so Gradio would take it for an output
                 )
-            with gr.Column(scale=2, min_width=280), gr.Accordion("System prompt, seed and length", open=False):
+            with (
+                gr.Column(scale=2, min_width=280),
+                gr.Accordion("System prompt, earlier turns, seed and length", open=False),
+            ):
                 self.system = gr.Textbox(label="System prompt", lines=2, elem_id="system", interactive=True)
+                self.earlier = gr.Textbox(
+                    label="Earlier turns",
+                    info="The person, an empty line, the answer, an empty line, and so on",
+                    lines=2,
+                    max_lines=12,
+                    elem_id="earlier",
+                    interactive=True,
+                )
                 with gr.Row():
                     self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=100, interactive=True)
                     self.length = gr.Slider(
@@ -211,11 +223,19 @@ class CompareTab:
 
             @in_words
             def run(
-                request: gr.Request, visitor: str, prompt: str, system: str, seed: float, length: float, *values: Any
+                request: gr.Request,
+                visitor: str,
+                prompt: str,
+                system: str,
+                earlier: str,
+                seed: float,
+                length: float,
+                *values: Any,
             ) -> Iterator[tuple]:
                 wanted = RunRequest.checked(
                     prompt=prompt or "",
                     system=system or "",
+                    earlier=_turns(earlier or ""),
                     seed=0 if seed is None else int(seed),
                     max_new_tokens=int(length),
                     lanes=read(values),
@@ -225,7 +245,7 @@ class CompareTab:
             gr.on(
                 [self.run_button.click, self.prompt.submit],
                 run,
-                [self.visitor, self.prompt, self.system, self.seed, self.length, *flat],
+                [self.visitor, self.prompt, self.system, self.earlier, self.seed, self.length, *flat],
                 [self.board, self.price],
                 api_visibility="private",
                 show_progress="hidden",
@@ -289,7 +309,8 @@ class CompareTab:
             raise UserError("This place cannot be gone on from; click a token of a DeRa lane.") from None
         lanes = [{"method": lane["method"], "options": o} for o in (options, turned)]
         wanted = RunRequest.checked(
-            **{name: run[name] for name in ("prompt", "system", "seed", "max_new_tokens", "stop")}, lanes=lanes
+            **{name: run[name] for name in ("prompt", "system", "earlier", "seed", "max_new_tokens", "stop")},
+            lanes=lanes,
         )
         yield lanes, gr.skip(), gr.skip()
         for board, price in self._run(wanted, self.origin_of(visitor), request.session_hash):
@@ -346,16 +367,29 @@ class CompareTab:
         UserError."""
         run = self.playground.open_run(run_id)
         lanes = [{"method": lane["method"], "options": lane["options"]} for lane in run["lanes"]]
-        yield run["prompt"], run["system"], run["seed"], run["max_new_tokens"], lanes, *_shown(run)
+        earlier = "\n\n".join(text for turn in run["earlier"] for text in turn)
+        yield run["prompt"], run["system"], earlier, run["seed"], run["max_new_tokens"], lanes, *_shown(run)
         while run["status"] == "running":
             time.sleep(REOPENED_SECONDS)
             run = self.playground.open_run(run_id)
-            yield *([gr.skip()] * 5), *_shown(run)
+            yield *([gr.skip()] * 6), *_shown(run)
 
     @property
     def shown(self) -> list[gr.components.Component]:
         """The components that `open` fills, in its order."""
-        return [self.prompt, self.system, self.seed, self.length, self.lanes, self.board, self.price]
+        return [self.prompt, self.system, self.earlier, self.seed, self.length, self.lanes, self.board, self.price]
+
+
+def _turns(text: str) -> list[tuple[str, str]]:
+    """Earlier turns from text in which empty lines stand between what the person and the model said. Raises
+    UserError if the last answer is missing."""
+    said = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
+    if len(said) % 2:
+        raise UserError(
+            f"The earlier turns hold {len(said)} texts; each turn needs two, the person's and the answer, with empty "
+            "lines between them."
+        )
+    return list(zip(said[::2], said[1::2], strict=True))
 
 
 def _shown(run: dict[str, Any]) -> tuple:
@@ -375,10 +409,12 @@ def compare_endpoint(playground: Playground, sessions: Sessions):
         max_new_tokens: int = 128,
         system: str = "",
         stop: list[str] | None = None,
+        earlier: list[list[str]] | None = None,
     ) -> dict[str, Any]:
         """Run one to six decoding methods on a prompt and return their answers with their costs.
 
-        lanes: each "method:option=value,option=value" or {"method": ..., "options": {...}}. A client that goes away
+        lanes: each "method:option=value,option=value" or {"method": ..., "options": {...}}. earlier: the turns before
+        the prompt, [the person's words, the model's] each. A client that goes away
         ends its run.
         """
         wanted = RunRequest.checked(
@@ -387,6 +423,7 @@ def compare_endpoint(playground: Playground, sessions: Sessions):
             seed=seed,
             max_new_tokens=max_new_tokens,
             stop=stop or [],
+            earlier=earlier or [],
             lanes=_lanes_of(lanes),
         )
         with sessions.begin(request.session_hash) as ticket:

@@ -11,7 +11,7 @@ function valueColour(value, visited) {
 // A view of one lane's search. `fetchSteps(from)` brings the steps from that number on.
 function newTree(fetchSteps) {
   const view = { steps: [], at: 0, live: true, busy: false, focus: null, nodes: new Map(), applied: 0, root: 0,
-    root_: make('section', 'tree'), canvas: make('canvas'), says: make('p', 'says'), outline: make('div', 'outline'),
+    root_: make('section', 'tree'), judge: make('p', 'judge'), canvas: make('canvas'), says: make('p', 'says'), outline: make('div', 'outline'),
     panel: make('div', 'node'), slider: make('input'), count: make('output') };
   const player = make('div', 'player');
   const button = (label, title, act) => {
@@ -44,7 +44,7 @@ function newTree(fetchSteps) {
     const move = { ArrowDown: 1, ArrowUp: -1 }[e.key];
     if (move) { rows[Math.max(0, Math.min(rows.length - 1, now + move))]?.focus(); e.preventDefault(); }
   });
-  view.root_.append(player, view.says, view.canvas, view.outline, view.panel);
+  view.root_.append(view.judge, player, view.says, view.canvas, view.outline, view.panel);
   view.fetch = async count => {
     if (view.busy || count <= view.steps.length) return;
     view.busy = true;

@@ -268,7 +268,7 @@ class TestOnRealModels:
             "best_of_n:n=3",
             "dera:lambda_=0.5",
             "sample:top_p=0.9",
-            "dera:lambda_=1.5",
+            "rain:scorer=self_eval,soft=true,max_inner=3,candidates=4,max_seconds=600",
         ]
         together = playground.compare(request_of(*lanes, seed=11, max_new_tokens=32))
         for lane, beside in zip(lanes, together["lanes"], strict=True):

@@ -164,3 +164,13 @@ class TestPrompts:
         tokenizer = copy.deepcopy(tiny.model_of("reference").tokenizer)
         tokenizer.chat_template = None
         assert tokenizer.decode(encode_chat(tokenizer, "the fox", "be brief")) == "be brief\n\nthe fox\n\n"
+
+
+def test_earlier_turns_stand_before_the_prompt(tiny):
+    tokenizer = tiny.model_of("reference").tokenizer
+    text = tokenizer.decode(encode_chat(tokenizer, "Why?", "Be brief.", None, [("Hi", "Hello<|im_end|>")]))
+    assert text.index("Be brief.") < text.index("Hi") < text.index("Hello") < text.index("Why?")
+    plain = encode_chat(tokenizer, "Why?", "Be brief.", None, [("Hi", "Hello")])
+    marked = encode_chat(tokenizer, "Why?", "Be brief.", None, [("Hi", "Hello<|im_end|>")])
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert marked.count(end) == plain.count(end), "what was said cannot end its turn"

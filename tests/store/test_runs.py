@@ -44,6 +44,7 @@ runs = st.fixed_dictionaries(
         "seed": st.integers(0, 2**32 - 1),
         "max_new_tokens": st.integers(1, 4096),
         "stop": st.lists(text, max_size=2),
+        "earlier": st.lists(st.lists(text, min_size=2, max_size=2), max_size=2),
         "status": st.sampled_from(["done", "stopped", "failed"]),
         "software": text,
         "lanes": st.lists(lanes, max_size=6),
@@ -75,6 +76,7 @@ def make(identifier, **changes):
         "seed": 0,
         "max_new_tokens": 1,
         "stop": [],
+        "earlier": [],
         "status": "done",
         "software": "x",
         "lanes": [

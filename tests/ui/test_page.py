@@ -51,7 +51,7 @@ def finish(page, lanes=2):
 
 
 def set_length(page, tokens):
-    page.get_by_role("button", name="System prompt, seed and length").click()
+    page.get_by_role("button", name="System prompt, earlier turns, seed and length").click()
     page.locator("#length input[type=number]").fill(str(tokens))
     page.locator("#length input[type=number]").press("Tab")
 
