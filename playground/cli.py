@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser("train", help="train an adapter").add_subparsers(dest="what", required=True)
     rrhf = train.add_parser("rrhf", help="rank responses to align")
     source = rrhf.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", type=Path, help="JSON Lines of ranked responses")
+    source.add_argument("--data", type=Path, help='JSON Lines of ranked responses, or "votes" for those of the arena')
     source.add_argument("--prompts", type=Path, help='JSON Lines with "prompt": sample, score, rank and train')
     rrhf.add_argument("--samples", type=int, default=4, help="responses of each lane to a prompt")
     rrhf.add_argument("--score-with", default="mean_log_prob", metavar="SCORER", help="what ranks the responses")
@@ -135,6 +135,37 @@ def parser() -> argparse.ArgumentParser:
     score.add_argument("--prompt", required=True)
     score.add_argument("--response", required=True)
     score.set_defaults(run=_score)
+
+    votes = commands.add_parser("votes", help="the arena's votes").add_subparsers(dest="what", required=True)
+    export = votes.add_parser("export", help="as training rows or tables")
+    export.add_argument("--format", required=True, choices=("rrhf", "trl", "csv", "parquet"))
+    export.add_argument("--out", required=True, type=Path)
+    export.add_argument("--method", help="only votes in which this method took part")
+    export.add_argument("--since", metavar="DATE", help="only votes since then, as in 2026-11-22")
+    export.set_defaults(run=_export_votes)
+    take = votes.add_parser("import", help="from a file that export wrote")
+    take.add_argument("file", type=Path)
+    take.set_defaults(run=_import_votes)
+    backup = votes.add_parser("backup", help="a copy of the whole database, while the server runs")
+    backup.add_argument("file", type=Path)
+    backup.set_defaults(run=_backup_votes)
+    for name, what in (("hide", "leave a vote out of counts and exports"), ("show", "count a hidden vote again")):
+        act = votes.add_parser(name, help=what)
+        act.add_argument("battle")
+        act.add_argument("--reason", required=True)
+        act.set_defaults(run=_hide_vote, hidden=name == "hide")
+    mine = votes.add_parser("of", help="all votes of a voter, as JSON Lines on standard output")
+    mine.add_argument("voter")
+    mine.set_defaults(run=_votes_of)
+    forget = votes.add_parser("forget", help="delete all votes of a voter")
+    forget.add_argument("voter")
+    forget.set_defaults(run=_forget_voter)
+
+    board = commands.add_parser("leaderboard", help="methods by strength, from the arena's votes")
+    board.add_argument("--category", default="", help="only prompts of this category")
+    board.add_argument("--reason", default="", help="only votes given for this reason")
+    board.add_argument("--json", action="store_true")
+    board.set_defaults(run=_leaderboard)
 
     fetch = commands.add_parser("fetch", help="bring the embedded models into the cache folder")
     fetch.set_defaults(run=_fetch)
@@ -278,7 +309,7 @@ def _train_rrhf(arguments: argparse.Namespace) -> None:
                 raise UserError("Stopped before the training began.")
 
         progress = train_rrhf(
-            data=arguments.data or _sampled(arguments, config, say, loading),
+            data=_training_data(arguments, config, say, loading),
             out=arguments.out,
             config=config,
             base=arguments.base,
@@ -309,16 +340,35 @@ def _asked_to_stop() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _sampled(arguments: argparse.Namespace, config, say, watch) -> Path:
-    """The rows that the recipe's first half makes, kept beside the adapter; a resumed training has them already."""
+def _training_data(arguments: argparse.Namespace, config, say, watch) -> Path:
+    """The file to train on: the one named, the arena's votes, or rows that are sampled and scored first. What is made
+    here is kept beside the adapter; a resumed training has it already."""
+    if arguments.data is not None and str(arguments.data) != "votes":
+        return arguments.data
+    kept = arguments.out / "rows.jsonl"
+    if arguments.resume and kept.is_file():
+        return kept
+    if arguments.data is not None:
+        from playground.store.ballots import write_votes
+
+        with _votes() as votes:
+            rows = votes.rows()
+        if not rows:
+            raise UserError("There are no votes to train on; vote in the arena first, or import votes.")
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_bytes(write_votes(rows, "rrhf"))
+        say(f"{len(rows)} votes are in {kept}.")
+        return kept
+    return _sampled(arguments, kept, config, say, watch)
+
+
+def _sampled(arguments: argparse.Namespace, kept: Path, config, say, watch) -> Path:
+    """The rows that the recipe's first half makes."""
     from playground.evaluation.prompts import read_rows
     from playground.requests import LaneRequest
     from playground.training.data import write_rows
     from playground.training.sampling import read_given, sample_rows
 
-    kept = arguments.out / "rows.jsonl"
-    if arguments.resume and kept.is_file():
-        return kept
     prompts = [row["prompt"] for row in read_rows(arguments.prompts, ("prompt",), arguments.limit)]
     lanes = [LaneRequest.parse(lane) for lane in arguments.lane or ["diverse_beams"]]
     given = read_given(arguments.answers) if arguments.answers else None
@@ -473,6 +523,80 @@ def _evaluate_refusals(arguments: argparse.Namespace) -> None:
 def _score(arguments: argparse.Namespace) -> None:
     with _playground() as playground:
         print(playground.scores(arguments.scorer, [(arguments.prompt, arguments.response)])[0])
+
+
+@contextmanager
+def _votes() -> Iterator[Any]:
+    """The votes of the database that the settings name."""
+    from playground.settings import Settings
+    from playground.store.connection import Connection
+    from playground.store.votes import VoteStore
+
+    connection = Connection(Settings().database)
+    try:
+        yield VoteStore(connection)
+    finally:
+        connection.close()
+
+
+def _export_votes(arguments: argparse.Namespace) -> None:
+    from playground.store.ballots import write_votes
+
+    with _votes() as votes:
+        rows = votes.rows(arguments.method, arguments.since)
+    arguments.out.write_bytes(write_votes(rows, arguments.format))
+    print(f"{len(rows)} votes are in {arguments.out}.")
+
+
+def _import_votes(arguments: argparse.Namespace) -> None:
+    from playground.store.ballots import read_votes
+
+    rows = read_votes(arguments.file)
+    with _votes() as votes:
+        new = votes.take(rows)
+    print(f"{new} votes were new, {len(rows) - new} were known.")
+
+
+def _backup_votes(arguments: argparse.Namespace) -> None:
+    from playground.settings import Settings
+    from playground.store.connection import Connection
+
+    connection = Connection(Settings().database)
+    connection.backup(arguments.file)
+    connection.close()
+    print(f"The database is copied to {arguments.file}.")
+
+
+def _hide_vote(arguments: argparse.Namespace) -> None:
+    with _votes() as votes:
+        votes.hide(arguments.battle, arguments.hidden, arguments.reason)
+
+
+def _votes_of(arguments: argparse.Namespace) -> None:
+    with _votes() as votes:
+        for row in votes.rows(voter=arguments.voter, hidden=True):
+            print(json.dumps(row, ensure_ascii=False))
+
+
+def _forget_voter(arguments: argparse.Namespace) -> None:
+    with _votes() as votes:
+        print(f"{votes.forget(arguments.voter)} votes were deleted.")
+
+
+def _leaderboard(arguments: argparse.Namespace) -> None:
+    from playground.arena import Arena
+    from playground.service import Playground
+
+    playground = Playground()
+    found = Arena(playground).leaderboard(arguments.category, arguments.reason)
+    playground.close()
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    for warning in found["warnings"]:
+        print(warning)
+    for m in found["methods"]:
+        print(f"{m['rank']}. {m['method']}: {m['strength']:.0f} ({m['low']:.0f} to {m['high']:.0f}), {m['wins']} won")
 
 
 def _fetch(arguments: argparse.Namespace) -> None:

@@ -32,6 +32,7 @@ from playground.models.specs import Catalogue, VariantSpec, add_found_adapters, 
 from playground.requests import LaneRequest, RunRequest
 from playground.scorers import SCORERS
 from playground.settings import Settings
+from playground.store.connection import Connection
 from playground.store.exchange import read_run, recorded_runs, write_run
 from playground.store.runs import RunStore
 from playground.types import Cost
@@ -220,7 +221,8 @@ class Playground:
         self.settings = settings or Settings()
         self.progress = progress
         self.catalogue: Catalogue = read_catalogue(self.settings.catalogue)
-        self.store = RunStore(self.settings.database)
+        self.database = Connection(self.settings.database)
+        self.store = RunStore(self.database)
         self.engine = Engine(self.settings.max_lanes_at_once)
         self._runners: dict[str, Runner] = {}
         self._ready: set[str] = set()
@@ -230,7 +232,7 @@ class Playground:
 
     def close(self) -> None:
         self.engine.close()
-        self.store.close()
+        self.database.close()
 
     def discover(self) -> None:
         """Take adapters that have been trained since into the catalogue."""

@@ -22,10 +22,26 @@ MAY = {
     "requests": PLAIN | {"decoders"},
     "service": PLAIN | {"models", "engine", "decoders", "scorers", "store", "requests"},
     "evaluation": PLAIN | {"service", "requests", "scorers", "models"},
-    "ui": PLAIN | {"service", "requests", "decoders", "scorers", "models", "figures", "evaluation", "training"},
+    "ui": PLAIN
+    | {"service", "requests", "decoders", "scorers", "models", "figures", "evaluation", "training", "arena", "store"},
     "bench": PLAIN | {"service", "requests", "models", "engine"},
+    "ranking": PLAIN,
+    "arena": PLAIN | {"service", "requests", "decoders", "store", "ranking"},
     "experiment": PLAIN | {"service", "requests", "training", "evaluation", "figures", "models"},
-    "cli": PLAIN | {"experiment", "service", "requests", "decoders", "models", "ui", "bench", "training", "evaluation"},
+    "cli": PLAIN
+    | {
+        "experiment",
+        "arena",
+        "store",
+        "service",
+        "requests",
+        "decoders",
+        "models",
+        "ui",
+        "bench",
+        "training",
+        "evaluation",
+    },
     "__main__": {"cli"},
     "__init__": set(),
 }

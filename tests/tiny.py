@@ -105,6 +105,13 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
     }
     content["variants"]["judge"] = {"title": "Tiny judge", "model": "tiny", "adapter": "adapter"}
     content["embedder"] = {"title": "Tiny", "licence": "none", "source": {"folder": "embedder"}}
+    content["arena"] = {
+        "lanes": ["greedy", "sample:temperature=1.5", "greedy:variant=adapted"],
+        "prompts": [{"text": "the fox", "category": "animals"}, {"text": "a cake", "category": "food"}],
+        "max_new_tokens": 6,
+        "battles_an_hour": 5000,
+        "battles_an_hour_in_all": 9000,
+    }
     content["models"] |= models_changes
     path = folder / "models.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))

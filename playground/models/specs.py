@@ -69,6 +69,24 @@ class EmbedderSpec(_Strict):
     source: PackageSource | FolderSource
 
 
+class PoolPrompt(_Strict):
+    """A prompt of the arena's pool."""
+
+    text: str = Field(min_length=1)
+    category: str = "general"
+
+
+class ArenaSpec(_Strict):
+    """Who meets whom in the arena, on what."""
+
+    lanes: tuple[str, ...] = Field(min_length=2)
+    """Lanes as on the command line, METHOD:OPTION=VALUE,…"""
+    prompts: tuple[PoolPrompt, ...] = Field(min_length=1)
+    max_new_tokens: int = Field(96, ge=1, le=2048)
+    battles_an_hour: int = Field(120, ge=1)
+    battles_an_hour_in_all: int = Field(2000, ge=1)
+
+
 class VariantSpec(_Strict):
     """Base weights, base + adapter, or base + prefix (or both): what a lane decodes with."""
 
@@ -84,6 +102,7 @@ class Catalogue(_Strict):
     models: dict[Name, ModelSpec]
     variants: dict[Name, VariantSpec]
     embedder: EmbedderSpec | None = None
+    arena: ArenaSpec | None = None
 
     def variant(self, name: str) -> VariantSpec:
         """The variant of that name. Raises UserError that lists the names there are."""

@@ -53,3 +53,24 @@ def m001_runs_and_lanes(db: Database) -> None:
 @migrations()
 def m002_earlier_turns(db: Database) -> None:
     db["runs"].add_column("earlier", str, not_null_default="[]")
+
+
+@migrations()
+def m003_battles_and_votes(db: Database) -> None:
+    db["battles"].create(
+        {"id": str, "run": str, "voter": str, "created": str, "first": int, "category": str},
+        pk="id",
+        foreign_keys=[("run", "runs", "id")],
+        not_null={"run", "voter", "created", "first"},
+    )
+    db.execute("""
+        create table votes (
+            battle text primary key references battles(id),
+            choice text not null check (choice in ('a', 'b', 'tie', 'both_bad')),
+            reasons text not null,
+            note text not null,
+            created text not null,
+            hidden integer not null default 0)""")
+    db["acts"].create(
+        {"id": int, "created": str, "act": str, "target": str, "reason": str}, pk="id", not_null={"created", "act"}
+    )

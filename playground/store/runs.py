@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
-from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 from playground.errors import UserError, shown
-from playground.store.migrations import migrations
+from playground.store.connection import Connection
 
 _COST = ("generated_tokens", "forward_tokens", "forward_passes", "seconds")
 _JSON = ("options", "models", "token_ids", "detail")
 
 
 class RunStore:
-    """One connection, used under one lock. `path` may be ":memory:"."""
+    """Runs of a database."""
 
-    def __init__(self, path: Path | str):
-        try:
-            if path != ":memory:":
-                Path(path).parent.mkdir(parents=True, exist_ok=True)
-            self._db = Database(sqlite3.connect(path, check_same_thread=False, timeout=10))
-            self._db.conn.execute("PRAGMA journal_mode=WAL")
-            self._db.conn.execute("PRAGMA foreign_keys=ON")
-            migrations.apply(self._db)
-        except (sqlite3.Error, OSError) as error:
-            raise UserError(
-                f"The database {path} cannot be opened ({error}); set PLAYGROUND_DATABASE to a file on a writable disk."
-            ) from None
-        self._lock = threading.Lock()
+    def __init__(self, connection: Connection):
+        self._db, self._lock = connection.db, connection.lock
 
     def save(self, run: dict[str, Any]) -> None:
         """Write a finished run: its own fields and `lanes`, all or nothing."""
@@ -71,7 +55,10 @@ class RunStore:
 
     def recent(self, origin: str | None = None, search: str = "", limit: int = 100) -> list[dict[str, Any]]:
         """The newest runs, of one origin or all, whose prompt holds `search`: id, created, prompt, status, methods."""
-        where = "instr(lower(prompt), lower(:search)) > 0" + (" and origin = :origin" if origin is not None else "")
+        # The arena's runs stay out: before the vote they would tell who wrote what.
+        where = "origin <> 'arena' and instr(lower(prompt), lower(:search)) > 0" + (
+            " and origin = :origin" if origin is not None else ""
+        )
         query = f"""
             select id, created, prompt, status,
                    (select group_concat(method, ', ') from
@@ -79,10 +66,6 @@ class RunStore:
             from runs where {where} order by created desc, rowid desc limit :limit"""
         with self._lock:
             return list(self._db.query(query, {"search": search, "origin": origin, "limit": limit}))
-
-    def close(self) -> None:
-        with self._lock:
-            self._db.conn.close()
 
 
 def _lane(row: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ class RankedRow:
     query: str
     responses: tuple[str, ...]
     scores: tuple[float, ...]
+    both_bad: bool = False
+    """People called all of them bad: kept for the record, not trained on."""
 
     @property
     def pairs(self) -> int:
@@ -48,6 +50,9 @@ def read_rows(path: Path) -> Rows:
             continue
         try:
             rows.append(_row(json.loads(line)))
+            if rows[-1].both_bad:
+                rows.pop()
+                problems.append(f"line {number}: both answers were called bad; nothing is learned from it")
         except json.JSONDecodeError as error:
             problems.append(f"line {number}: not JSON ({error.msg})")
         except ValueError as error:
@@ -83,7 +88,7 @@ def _row(content: Any) -> RankedRow:
         raise ValueError(f"there are {len(responses)} responses; scores must be a list of as many numbers")
     if not all(isinstance(s, int | float) and not isinstance(s, bool) and math.isfinite(s) for s in scores):
         raise ValueError(f"the scores {shown(scores)} must be finite numbers")
-    return RankedRow(query, tuple(responses), tuple(map(float, scores)))
+    return RankedRow(query, tuple(responses), tuple(map(float, scores)), content.get("both_bad") is True)
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -15,7 +15,9 @@ RAIN = "rain:scorer=vader,max_inner=3,candidates=3,simulate=2"
 
 @pytest.fixture(scope="module")
 def content(tiny, request_of):
-    result = tiny.compare(request_of("dera:lambda_=0.5", RAIN, prompt="the fox", max_new_tokens=6, earlier=[("Hi", "Ho")]))
+    result = tiny.compare(
+        request_of("dera:lambda_=0.5", RAIN, prompt="the fox", max_new_tokens=6, earlier=[("Hi", "Ho")])
+    )
     return tiny.export_run(result["id"])
 
 

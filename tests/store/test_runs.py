@@ -2,6 +2,7 @@
 
 import sqlite3
 import uuid
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from playground.errors import UserError
+from playground.store.connection import Connection
 from playground.store.migrations import migrations
 from playground.store.runs import RunStore
 
@@ -54,9 +56,9 @@ runs = st.fixed_dictionaries(
 
 @pytest.fixture
 def store(tmp_path):
-    store = RunStore(tmp_path / "runs.db")
-    yield store
-    store.close()
+    connection = Connection(tmp_path / "runs.db")
+    yield RunStore(connection)
+    connection.close()
 
 
 @given(run=runs)
@@ -123,8 +125,30 @@ def test_a_run_is_saved_whole_or_not_at_all(store):
 
 def test_the_journal_is_a_write_ahead_log_and_migrations_run_once(tmp_path):
     path = tmp_path / "deep" / "runs.db"
-    RunStore(path).close()
-    RunStore(path).close()
+    Connection(path).close()
+    Connection(path).close()
     db = Database(path)
     assert db.conn.execute("pragma journal_mode").fetchone()[0] == "wal"
     assert not list(migrations.pending(db))
+    assert Connection(path).db.conn.execute("pragma synchronous").fetchone()[0] == 2, "FULL"
+
+
+def test_on_a_network_mount_there_is_no_write_ahead_log(tmp_path, monkeypatch):
+    mount = SimpleNamespace(mountpoint=str(tmp_path), fstype="fuse.hf-mount")
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: [SimpleNamespace(mountpoint="/", fstype="ext4"), mount])
+    connection = Connection(tmp_path / "runs.db")
+    assert connection.db.conn.execute("pragma journal_mode").fetchone()[0] == "delete"
+    connection.close()
+
+
+def test_a_backup_is_a_whole_copy_made_while_the_store_is_in_use(tmp_path):
+    connection = Connection(tmp_path / "runs.db")
+    RunStore(connection).save(make("a"))
+    connection.backup(tmp_path / "copy.db")
+    RunStore(connection).save(make("b"))
+    copy = Connection(tmp_path / "copy.db")
+    assert [r["id"] for r in RunStore(copy).recent()] == ["a"]
+    copy.close()
+    with pytest.raises(UserError, match="cannot be written"):
+        connection.backup(tmp_path / "no" / "folder.db")
+    connection.close()

@@ -1,0 +1,132 @@
+"""The arena: blind battles between two lanes, votes that count once, and the way from votes to training rows."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import itertools
+import random
+import secrets
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from playground.decoders import decoder
+from playground.errors import UserError, shown
+from playground.ranking import lane_label, leaderboard
+from playground.requests import LaneRequest, RunRequest
+from playground.service import Playground
+from playground.store.votes import CHOICES, REASONS, VoteStore
+
+VALID = timedelta(hours=24)
+"""How long a battle can be voted on."""
+MAX_NOTE = 2000
+
+
+class Arena:
+    """Battles over a service. Voters are told apart by salted hashes; no address is stored."""
+
+    def __init__(self, playground: Playground):
+        self.playground = playground
+        self.votes = VoteStore(playground.database)
+        self.spec = playground.catalogue.arena
+        self._chance = random.SystemRandom()
+
+    def voter(self, visitor: str) -> str:
+        """The stored id of a visitor: a hash with this server's secret in it."""
+        return hashlib.sha256(f"{self.playground.settings.secret} voter {visitor}".encode()).hexdigest()[:16]
+
+    def fresh_prompt(self) -> str:
+        """A prompt from the pool."""
+        return self._chance.choice(self.spec.prompts).text
+
+    def pair(self) -> tuple[LaneRequest, LaneRequest]:
+        """Two different lanes in random order. Pairs that were seldom compared come up more often."""
+        lanes = {lane: LaneRequest.parse(lane) for lane in self.spec.lanes}
+        labels = {lane: self.label(request.method, request.checked().model_dump()) for lane, request in lanes.items()}
+        seen = Counter(frozenset((row["label_a"], row["label_b"])) for row in self.labelled())
+        pairs = list(itertools.combinations(lanes, 2))
+        weights = [1 / (1 + seen[frozenset((labels[a], labels[b]))]) for a, b in pairs]
+        chosen = list(self._chance.choices(pairs, weights)[0])
+        self._chance.shuffle(chosen)
+        return lanes[chosen[0]], lanes[chosen[1]]
+
+    def battle(self, visitor: str, prompt: str = "") -> dict[str, Any]:
+        """Run a battle to its end: {"battle", "prompt", "a", "b"}: a signed id and two answers, and nothing that tells
+        which method wrote which. Raises UserError, also when a lane failed: an outage is no battle."""
+        voter = self.voter(visitor)
+        hour = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="milliseconds")
+        if self.votes.counts_since(hour, voter) >= self.spec.battles_an_hour:
+            raise UserError(f"You have begun {self.spec.battles_an_hour} battles within an hour; come back later.")
+        if self.votes.counts_since(hour) >= self.spec.battles_an_hour_in_all:
+            raise UserError("The arena is full for this hour; come back later.")
+        text = prompt.strip() or self.fresh_prompt()
+        category = next((p.category for p in self.spec.prompts if p.text == text), "own")
+        request = RunRequest.checked(
+            prompt=text, lanes=self.pair(), seed=secrets.randbelow(2**31), max_new_tokens=self.spec.max_new_tokens
+        )
+        run = self.playground.compare(request, origin="arena")
+        if any(lane["status"] != "done" for lane in run["lanes"]):
+            raise UserError("One of the two answers could not be written; nothing was counted. Ask for a new battle.")
+        battle, first = secrets.token_hex(8), secrets.randbelow(2)
+        self.votes.add_battle(battle, run["id"], voter, first, category)
+        a, b = (run["lanes"][position]["text"] for position in (first, 1 - first))
+        return {"battle": f"{battle}.{self._signature(battle, voter)}", "prompt": text, "a": a, "b": b}
+
+    def vote(
+        self, visitor: str, signed: str, choice: str, reasons: list[str] | None = None, note: str = ""
+    ) -> dict[str, Any]:
+        """Count a vote and reveal who wrote what: {"choice", "run", "a": {"method", "options", "cost", "label"}, "b"}.
+
+        Raises UserError for a battle that is unknown, another's, too old, or voted on, and for an unknown choice.
+        """
+        voter = self.voter(visitor)
+        battle, _, signature = str(signed).partition(".")
+        if not hmac.compare_digest(signature.encode(), self._signature(battle, voter).encode()):
+            raise UserError("This battle is not yours, or its id was changed; ask for a new one.")
+        if choice not in CHOICES:
+            raise UserError(f"The vote is {shown(choice)}; it must be one of: {', '.join(CHOICES)}.")
+        if bad := [reason for reason in reasons or [] if reason not in REASONS]:
+            raise UserError(f"The reason {shown(bad[0])} is not known; choose from: {', '.join(REASONS)}.")
+        if len(note) > MAX_NOTE:
+            raise UserError(f"The note is {len(note):,} characters long; at most {MAX_NOTE:,} are kept.")
+        row = self.votes.battle(battle)
+        if datetime.now(UTC) - datetime.fromisoformat(row["created"]) > VALID:
+            raise UserError("This battle is more than a day old; ask for a new one.")
+        self.votes.vote(battle, choice, list(reasons or []), note)
+        run = self.playground.open_run(row["run"])
+        sides = [run["lanes"][position] for position in (row["first"], 1 - row["first"])]
+        return {"choice": choice, "run": run["id"]} | {
+            side: {k: lane[k] for k in ("method", "options", "cost")}
+            | {"label": self.label(lane["method"], lane["options"])}
+            for side, lane in zip("ab", sides, strict=True)
+        }
+
+    def label(self, method: str, options: dict[str, Any]) -> str:
+        """A lane's name in the leaderboard."""
+        try:
+            fields = decoder(method).options.model_fields
+        except UserError:  # a method of another version
+            fields = {}
+        return lane_label(method, options, {name: field.default for name, field in fields.items()})
+
+    def labelled(self, **which: Any) -> list[dict[str, Any]]:
+        """Flat rows of votes (see VoteStore.rows) with each side's name."""
+        rows = self.votes.rows(**which)
+        for row in rows:
+            for side in "ab":
+                row[f"label_{side}"] = self.label(row[f"method_{side}"], row[f"options_{side}"])
+        return rows
+
+    def leaderboard(self, category: str = "", reason: str = "") -> dict[str, Any]:
+        """Strengths from all votes, or those on one category of prompts, or those given for one reason."""
+        rows = [
+            row
+            for row in self.labelled()
+            if (not category or row["category"] == category) and (not reason or reason in row["reasons"])
+        ]
+        return leaderboard(rows)
+
+    def _signature(self, battle: str, voter: str) -> str:
+        key = self.playground.settings.secret.encode()
+        return hmac.new(key, f"{battle} {voter}".encode(), hashlib.sha256).hexdigest()[:32]

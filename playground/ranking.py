@@ -1,0 +1,118 @@
+"""The leaderboard: strengths of methods from pairwise votes (Bradley and Terry, 1952, with ties as in Newman, 2023).
+
+Regularised by half a win and half a loss of every method against an average one, so that an unbeaten one has a finite
+strength.
+Intervals are bootstrapped by voter: one who votes much counts as one who votes much, not as many people.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter, defaultdict
+from typing import Any
+
+import evalica
+import numpy as np
+
+PRIOR = 0.5
+"""Weight of the win and of the loss against the average method."""
+ROUNDS = 400
+SCALE = 400 / math.log(10)
+"""Strengths are read as Elo ratings are: 400 more is ten to one."""
+FEW = 30
+"""Votes below which a warning says that there are few."""
+LARGE_SHARE = 0.3
+_AVERAGE = "\0average"
+
+
+def lane_label(method: str, options: dict[str, Any], defaults: dict[str, Any]) -> str:
+    """A lane's name in the leaderboard: its method with the options that are not the default."""
+    changed = ",".join(f"{k}={v}" for k, v in options.items() if defaults.get(k) != v)
+    return f"{method}:{changed}" if changed else method
+
+
+def leaderboard(rows: list[dict[str, Any]], rounds: int = ROUNDS, seed: int = 0) -> dict[str, Any]:
+    """rows: {"voter", "choice", "label_a", "label_b", "seconds_a", "forward_tokens_a", …}.
+
+    Returns {"votes", "connected", "warnings", "methods": [{"method", "strength", "low", "high", "rank", "wins",
+    "losses", "ties", "both_bad", "mean_seconds", "mean_forward_tokens"}]}, the strongest first. low and high bound 95 %
+    of the bootstrap; the rank counts the methods that are surely better. "Both bad" tells of no order: it is counted
+    apart.
+    """
+    names = sorted({row[side] for row in rows for side in ("label_a", "label_b")})
+    counts = {name: Counter() for name in names}
+    seconds, forward = defaultdict(list), defaultdict(list)
+    tallies: Counter[tuple[str, str, str, str]] = Counter()
+    for row in rows:
+        a, b, choice = row["label_a"], row["label_b"], row["choice"]
+        for name, side in ((a, "a"), (b, "b")):
+            seconds[name].append(row[f"seconds_{side}"])
+            forward[name].append(row[f"forward_tokens_{side}"])
+            kind = {"tie": "ties", "both_bad": "both_bad"}.get(choice) or ("wins" if choice == side else "losses")
+            counts[name][kind] += 1
+        if choice != "both_bad" and a != b:
+            tallies[(row["voter"], a, b, choice)] += 1
+    warnings, connected = [], _connected(names, {(a, b) for _, a, b, _ in tallies})
+    if not connected:
+        warnings.append("Some methods were never compared, not even by way of others; their order means nothing.")
+    if len(rows) < FEW:
+        warnings.append(f"There are {len(rows)} votes; below {FEW} the ranking says little.")
+    voters = Counter(row["voter"] for row in rows)
+    if rows and len(rows) >= FEW and (most := max(voters.values()) / len(rows)) > LARGE_SHARE:
+        warnings.append(f"One voter gave {most:.0%} of the votes.")
+    if not names:
+        return {"votes": 0, "connected": True, "warnings": ["There are no votes yet."], "methods": []}
+    strengths, draws = _strengths(names, tallies, rounds, seed)
+    low, high = np.percentile(draws, [2.5, 97.5], axis=0)
+    low, high = np.minimum(low, strengths), np.maximum(high, strengths)
+    methods = [
+        {
+            "method": name,
+            "strength": round(float(strengths[i]), 1),
+            "low": round(float(low[i]), 1),
+            "high": round(float(high[i]), 1),
+            "rank": 1 + int((low > high[i]).sum()),
+            **{kind: counts[name][kind] for kind in ("wins", "losses", "ties", "both_bad")},
+            "mean_seconds": statistics.fmean(seconds[name]),
+            "mean_forward_tokens": statistics.fmean(forward[name]),
+        }
+        for i, name in enumerate(names)
+    ]
+    methods.sort(key=lambda m: -m["strength"])
+    return {"votes": len(rows), "connected": connected, "warnings": warnings, "methods": methods}
+
+
+def _strengths(names: list[str], tallies: Counter, rounds: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(strengths [n], bootstrapped strengths [rounds, n]), centred at 0."""
+    kinds = sorted({(a, b, choice) for _, a, b, choice in tallies})
+    voters = sorted({voter for voter, *_ in tallies})
+    at, who = {kind: i for i, kind in enumerate(kinds)}, {voter: i for i, voter in enumerate(voters)}
+    table = np.zeros((len(voters), len(kinds)))
+    for (voter, *kind), count in tallies.items():
+        table[who[voter], at[tuple(kind)]] += count
+    winner = {"a": evalica.Winner.X, "b": evalica.Winner.Y, "tie": evalica.Winner.Draw}
+    xs = [a for a, _, _ in kinds] + names * 2
+    ys = [b for _, b, _ in kinds] + [_AVERAGE] * 2 * len(names)
+    winners = [winner[choice] for _, _, choice in kinds]
+    winners += [evalica.Winner.X] * len(names) + [evalica.Winner.Y] * len(names)
+    prior = [PRIOR] * 2 * len(names)
+
+    def fit(weights: np.ndarray) -> np.ndarray:
+        found = evalica.newman(xs, ys, winners, weights=[*weights, *prior], tolerance=1e-6, limit=1000)
+        logs = np.log([found.scores[name] for name in names])
+        return SCALE * (logs - logs.mean())
+
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(voters), np.full(len(voters), 1 / max(1, len(voters))), size=rounds) if voters else []
+    draws = [fit(times @ table) for times in drawn] or [np.zeros(len(names))]
+    return fit(table.sum(0)), np.array(draws)
+
+
+def _connected(names: list[str], pairs: set[tuple[str, str]]) -> bool:
+    """Whether every method can be reached from every other over comparisons."""
+    reached, edge = set(names[:1]), set(names[:1])
+    while edge:
+        edge = {b if a in edge else a for a, b in pairs if (a in edge) != (b in edge)} - reached
+        reached |= edge
+    return len(reached) == len(names)

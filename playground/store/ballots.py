@@ -1,0 +1,146 @@
+"""Votes as training rows and files, and back: RRHF rows, TRL preference rows, CSV and Parquet tables.
+
+Every format carries the flat rows it was made of ("provenance"), so that reading it gives the same votes again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from playground.errors import UserError, shown
+from playground.store.votes import CHOICES, FIELDS
+
+FORMATS = ("rrhf", "trl", "csv", "parquet")
+_POINTS = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
+_TEXTS = ("battle", "created", "voter", "choice", "note", "category", "prompt", "system", "software", "method_a")
+_TEXTS += ("method_b", "text_a", "text_b")
+_PLAIN = ("reasons", "earlier", "options_a", "options_b", "models_a", "models_b")
+
+
+def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows {"query", "responses", "scores"}, one a prompt with a score for every different response: the mean of its
+    votes (1 won, 0 lost, 0.5 tied). "Both bad" makes a row of its own, marked so, that nothing trains on."""
+    by_prompt: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
+    rows = []
+    for vote in votes:
+        if vote["choice"] == "both_bad":
+            rows.append(
+                {
+                    "query": vote["prompt"],
+                    "responses": [vote["text_a"], vote["text_b"]],
+                    "scores": [0.0, 0.0],
+                    "both_bad": True,
+                    "source": "votes",
+                    "licence": "not stated",
+                    "provenance": [vote],
+                }
+            )
+        else:
+            by_prompt[(vote["prompt"], vote["system"], json.dumps(vote["earlier"]))].append(vote)
+    for (prompt, *_), group in by_prompt.items():
+        points: dict[str, list[float]] = defaultdict(list)
+        for vote in group:
+            for side, point in zip("ab", _POINTS[vote["choice"]], strict=True):
+                points[vote[f"text_{side}"]].append(point)
+        rows.append(
+            {
+                "query": prompt,
+                "responses": list(points),
+                "scores": [sum(p) / len(p) for p in points.values()],
+                "source": "votes",
+                "licence": "not stated",
+                "provenance": group,
+            }
+        )
+    return rows
+
+
+def trl_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Preference rows {"prompt", "chosen", "rejected"} of decided votes; the others keep their provenance alone."""
+    rows = []
+    for vote in votes:
+        row: dict[str, Any] = {"provenance": vote}
+        if vote["choice"] in ("a", "b"):
+            other = "b" if vote["choice"] == "a" else "a"
+            chosen, rejected = vote[f"text_{vote['choice']}"], vote[f"text_{other}"]
+            row = {"prompt": vote["prompt"], "chosen": chosen, "rejected": rejected} | row
+        rows.append(row)
+    return rows
+
+
+def write_votes(votes: list[dict[str, Any]], form: str) -> bytes:
+    """Votes in one of FORMATS. Raises UserError for another."""
+    if form == "rrhf":
+        return _lines(rrhf_rows(votes))
+    if form == "trl":
+        return _lines(trl_rows(votes))
+    if form not in FORMATS:
+        raise UserError(f"The format {shown(form)} is not known; choose one of: {', '.join(FORMATS)}.")
+    table = pd.DataFrame(
+        [{k: json.dumps(row[k], ensure_ascii=False) if k in _PLAIN else row[k] for k in FIELDS} for row in votes],
+        columns=list(FIELDS),
+    )
+    if form == "csv":
+        return table.to_csv(index=False, lineterminator="\n").encode()
+    out = io.BytesIO()
+    table.to_parquet(out, index=False)
+    return out.getvalue()
+
+
+def read_votes(path: Path) -> list[dict[str, Any]]:
+    """The votes of a file that `write_votes` wrote, its format told by its content. Raises UserError with the line of
+    a row that is none."""
+    try:
+        content = path.read_bytes()
+        if content[:4] == b"PAR1":
+            table = pd.read_parquet(io.BytesIO(content))
+            rows = table.to_dict("records")
+        elif content[:1] == b"{" or not content:
+            rows = [json.loads(line) for line in content.decode().split("\n") if line]
+            rows = [vote for row in rows for vote in _provenance(row)]
+        else:
+            rows = pd.read_csv(
+                io.BytesIO(content), dtype=dict.fromkeys((*_TEXTS, *_PLAIN), str), keep_default_na=False
+            ).to_dict("records")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"The votes {str(path)!r} cannot be read ({error}); name a file that `votes export` wrote."
+        ) from None
+    seen: dict[str, dict[str, Any]] = {}
+    for number, row in enumerate(rows, 1):
+        vote = _checked(row, number)
+        seen.setdefault(vote["battle"], vote)
+    return list(seen.values())
+
+
+def _provenance(row: dict[str, Any]) -> list[dict[str, Any]]:
+    found = row["provenance"]
+    return found if isinstance(found, list) else [found]
+
+
+def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
+    try:
+        vote = {name: row[name] for name in FIELDS}
+        for name in _PLAIN:
+            if isinstance(vote[name], str):
+                vote[name] = json.loads(vote[name])
+        for name in ("hidden", "seed", "max_new_tokens", "forward_tokens_a", "forward_tokens_b"):
+            vote[name] = int(vote[name])
+        for name in ("seconds_a", "seconds_b"):
+            vote[name] = float(vote[name])
+        good = all(isinstance(vote[name], str) for name in _TEXTS) and vote["choice"] in CHOICES and vote["battle"]
+    except (KeyError, TypeError, ValueError):
+        good = False
+    if not good:
+        raise UserError(f"Vote {number} of the file is damaged or lacks columns; nothing was imported.")
+    return vote
+
+
+def _lines(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

@@ -1,0 +1,60 @@
+"""The database file: one connection under one lock, with the settings that keep what was acknowledged."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import psutil
+from sqlite_utils import Database
+
+from playground.errors import UserError
+from playground.store.migrations import migrations
+
+_NETWORK = ("nfs", "cifs", "smb", "fuse", "9p", "s3")
+"""File systems on which a write-ahead log, which needs shared memory, is not safe."""
+
+
+class Connection:
+    """`db` is used under `lock` only. `path` may be ":memory:"."""
+
+    def __init__(self, path: Path | str, journal: str | None = None):
+        """journal: "wal" or "delete"; by default WAL, but on a network mount DELETE. Raises UserError."""
+        self.path, self.lock = path, threading.Lock()
+        try:
+            if path != ":memory:":
+                Path(path).parent.mkdir(parents=True, exist_ok=True)
+            self.db = Database(sqlite3.connect(path, check_same_thread=False, timeout=10))
+            self.db.conn.execute(f"PRAGMA journal_mode={journal or _journal_for(path)}")
+            self.db.conn.execute("PRAGMA synchronous=FULL")  # what was acknowledged survives a loss of power
+            self.db.conn.execute("PRAGMA foreign_keys=ON")
+            migrations.apply(self.db)
+        except (sqlite3.Error, OSError) as error:
+            raise UserError(
+                f"The database {path} cannot be opened ({error}); set PLAYGROUND_DATABASE to a file on a writable disk."
+            ) from None
+
+    def backup(self, target: Path) -> None:
+        """Write a whole copy while the server runs. Raises UserError if it cannot be written."""
+        try:
+            with self.lock, sqlite3.connect(target) as copy:
+                self.db.conn.backup(copy)
+            copy.close()
+        except (sqlite3.Error, OSError) as error:
+            raise UserError(
+                f"The backup {target} cannot be written ({error}); name a file on a writable disk."
+            ) from None
+
+    def close(self) -> None:
+        with self.lock:
+            self.db.conn.close()
+
+
+def _journal_for(path: Path | str) -> str:
+    if path == ":memory:":
+        return "memory"
+    there = Path(path).resolve()
+    mounts = [m for m in psutil.disk_partitions(all=True) if there.is_relative_to(m.mountpoint)]
+    kind = max(mounts, key=lambda m: len(m.mountpoint)).fstype.lower() if mounts else ""
+    return "delete" if kind.startswith(_NETWORK) else "wal"

@@ -1,0 +1,161 @@
+"""Battles and votes: two answers of one run, shown without their methods, and what a person said of them.
+
+A flat row of a vote holds all of it: the battle, the vote, the prompt, and each side's method, options, models, answer
+and price; side a is the one that was shown first.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+from playground.errors import UserError, shown
+from playground.store.connection import Connection
+from playground.store.runs import RunStore
+
+CHOICES = ("a", "b", "tie", "both_bad")
+REASONS = ("safer", "more helpful", "more truthful", "better written")
+_SIDE = ("method", "options", "models", "text", "seconds", "forward_tokens")
+FIELDS = (
+    *("battle", "created", "voter", "choice", "reasons", "note", "category", "hidden"),
+    *("prompt", "system", "earlier", "seed", "max_new_tokens", "software"),
+    *(f"{name}_{side}" for side in "ab" for name in _SIDE),
+)
+"""The columns of a flat row."""
+_JSON = ("reasons", "earlier", "options_a", "options_b", "models_a", "models_b")
+
+
+def now() -> str:
+    """The time as it is stored: UTC, ISO 8601, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class VoteStore:
+    """Battles and votes of a database. A vote is on the disk when `vote` returns."""
+
+    def __init__(self, connection: Connection):
+        self._db, self._lock, self._runs = connection.db, connection.lock, RunStore(connection)
+
+    def add_battle(self, battle: str, run: str, voter: str, first: int, category: str = "") -> None:
+        """Note a battle between the two lanes of a saved run; lane `first` (0 or 1) is shown as A."""
+        row = {"id": battle, "run": run, "voter": voter, "created": now(), "first": first, "category": category}
+        with self._lock, self._db.atomic():
+            self._db["battles"].insert(row)
+
+    def battle(self, battle: str) -> dict[str, Any]:
+        """A battle's row. Raises UserError if there is none."""
+        with self._lock:
+            rows = list(self._db.query("select * from battles where id = ?", [battle]))
+        if not rows:
+            raise UserError(f"There is no battle {shown(battle)} here; ask for a new one.")
+        return rows[0]
+
+    def vote(self, battle: str, choice: str, reasons: list[str], note: str) -> None:
+        """Keep a vote. Raises UserError if the battle has one already."""
+        row = {
+            "battle": battle,
+            "choice": choice,
+            "reasons": json.dumps(reasons),
+            "note": note,
+            "created": now(),
+        }
+        try:
+            with self._lock, self._db.atomic():
+                self._db["votes"].insert(row)
+        except sqlite3.IntegrityError:
+            raise UserError("This battle has been voted on; a vote counts once. Ask for the next one.") from None
+
+    def voted(self, battle: str) -> str | None:
+        """The choice made in a battle, if any."""
+        with self._lock:
+            rows = list(self._db.query("select choice from votes where battle = ?", [battle]))
+        return rows[0]["choice"] if rows else None
+
+    def counts_since(self, when: str, voter: str | None = None) -> int:
+        """Battles begun since a time, by one voter or by all."""
+        where, values = "created >= ?", [when]
+        if voter is not None:
+            where, values = f"{where} and voter = ?", [when, voter]
+        with self._lock:
+            return next(self._db.query(f"select count(*) as n from battles where {where}", values))["n"]
+
+    def rows(
+        self, method: str | None = None, since: str | None = None, hidden: bool = False, voter: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Flat rows, the oldest first: those in which `method` took part, made since a time, of one voter; hidden ones
+        only if asked for."""
+        sides = ", ".join(f"{'l' + side}.{name} as {name}_{side}" for side in "ab" for name in _SIDE)
+        query = f"""
+            select b.id as battle, v.created, b.voter, v.choice, v.reasons, v.note, b.category, v.hidden,
+                   r.prompt, r.system, r.earlier, r.seed, r.max_new_tokens, r.software, {sides}
+            from votes v join battles b on b.id = v.battle join runs r on r.id = b.run
+                 join lanes la on la.run = r.id and la.position = b.first
+                 join lanes lb on lb.run = r.id and lb.position = 1 - b.first
+            where (:hidden or not v.hidden) and (:since is null or v.created >= :since)
+                  and (:method is null or :method in (la.method, lb.method)) and (:voter is null or b.voter = :voter)
+            order by v.created, v.rowid"""
+        with self._lock:
+            found = list(self._db.query(query, {"hidden": hidden, "since": since, "method": method, "voter": voter}))
+        return [{k: json.loads(v) if k in _JSON else v for k, v in row.items()} for row in found]
+
+    def take(self, rows: list[dict[str, Any]]) -> int:
+        """Keep flat rows that came from elsewhere; those whose battle is known are passed over. Returns how many are
+        new. All or nothing."""
+        new = 0
+        with self._lock, self._db.atomic():
+            for row in rows:
+                if list(self._db.query("select 1 from battles where id = ?", [row["battle"]])):
+                    continue
+                new += 1
+                run = f"battle-{row['battle']}"
+                kept = ("prompt", "system", "seed", "max_new_tokens", "software", "created")
+                self._db["runs"].insert(
+                    {k: row[k] for k in kept}
+                    | {"id": run, "origin": "import", "stop": "[]", "status": "done"}
+                    | {"earlier": json.dumps(row["earlier"])}
+                )
+                for position, side in enumerate("ab"):
+                    self._db["lanes"].insert(
+                        {
+                            "run": run,
+                            "position": position,
+                            "status": "done",
+                            "token_ids": "[]",
+                            "detail": '{"tokens": []}',
+                        }
+                        | {name: row[f"{name}_{side}"] for name in ("method", "text", "seconds", "forward_tokens")}
+                        | {name: json.dumps(row[f"{name}_{side}"]) for name in ("options", "models")}
+                        | {"generated_tokens": 0, "forward_passes": 0, "finish_reason": None, "error": None}
+                    )
+                battle = {k: row[k] for k in ("voter", "created", "category")}
+                self._db["battles"].insert(battle | {"id": row["battle"], "run": run, "first": 0})
+                vote = {k: row[k] for k in ("battle", "choice", "note", "created", "hidden")}
+                self._db["votes"].insert(vote | {"reasons": json.dumps(row["reasons"])})
+        return new
+
+    def hide(self, battle: str, hidden: bool, reason: str) -> None:
+        """Hide a vote from counts and exports, or show it again; nothing is deleted, and the act is logged."""
+        self.battle(battle)
+        with self._lock, self._db.atomic():
+            self._db.execute("update votes set hidden = ? where battle = ?", [int(hidden), battle])
+            self._note("hide" if hidden else "show", battle, reason)
+
+    def forget(self, voter: str) -> int:
+        """Delete all votes and battles of a voter, as the law lets people ask; returns how many votes. Logged without
+        the voter's id."""
+        with self._lock, self._db.atomic():
+            of = "(select id from battles where voter = ?)"
+            count = self._db.execute(f"delete from votes where battle in {of}", [voter]).rowcount
+            self._db.execute("delete from battles where voter = ?", [voter])
+            self._note("forget", "a voter", f"{count} votes, on request")
+        return count
+
+    def acts(self) -> list[dict[str, Any]]:
+        """The log of what owners did to votes, the newest first."""
+        with self._lock:
+            return list(self._db.query("select * from acts order by id desc"))
+
+    def _note(self, act: str, target: str, reason: str) -> None:
+        self._db["acts"].insert({"created": now(), "act": act, "target": target, "reason": reason})

@@ -1,0 +1,194 @@
+"""The arena: battles that tell nothing, votes that count once, and the way into training."""
+
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from playground import cli
+from playground.arena import Arena
+from playground.errors import UserError
+from playground.service import Playground
+from playground.settings import Settings
+from playground.store.ballots import write_votes
+
+
+@pytest.fixture
+def arena(tiny_catalogue, tmp_path):
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=tmp_path / "votes.db", precision="fp32"))
+    yield Arena(playground)
+    playground.close()
+
+
+def test_a_battle_tells_nothing_of_its_lanes_before_the_vote(arena):
+    battle = arena.battle("me")
+    assert set(battle) == {"battle", "prompt", "a", "b"}
+    told = json.dumps(battle)
+    for name in ("greedy", "sample", "adapted", "temperature", "seconds", "variant"):
+        assert name not in told.replace(battle["a"], "").replace(battle["b"], "")
+    assert arena.playground.recent(None) == [], "nor does the history"
+
+
+def test_a_vote_counts_once_and_reveals_who_wrote_what(arena):
+    battle = arena.battle("me", "the fox")
+    shown = arena.vote("me", battle["battle"], "a", ["safer"], "because")
+    run = arena.playground.open_run(shown["run"])
+    assert battle["a"] in [lane["text"] for lane in run["lanes"]]
+    texts = {lane["text"]: lane["method"] for lane in run["lanes"]}
+    assert shown["a"]["method"] == texts[battle["a"]] or battle["a"] == battle["b"]
+    with pytest.raises(UserError, match="counts once"):
+        arena.vote("me", battle["battle"], "b")
+    [row] = arena.votes.rows()
+    assert (row["choice"], row["reasons"], row["note"], row["category"]) == ("a", ["safer"], "because", "animals")
+    assert row["text_a"] == battle["a"]
+    assert row["text_b"] == battle["b"]
+    assert "me" not in row["voter"]
+    assert row["models_a"]
+    assert row["software"].startswith("realign-playground")
+
+
+def test_which_lane_is_shown_first_is_chance(arena):
+    firsts = {arena.votes.battle(arena.battle("me")["battle"].split(".")[0])["first"] for _ in range(12)}
+    assert firsts == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"visitor": "you"}, "not yours"),
+        ({"signed": "0000.1111"}, "not yours"),
+        ({"signed": "nonsense"}, "not yours"),
+        ({"choice": "c"}, "must be one of"),
+        ({"reasons": ["prettier"]}, "prettier"),
+        ({"note": "x" * 3000}, "3,000 characters"),
+    ],
+)
+def test_wrong_votes_are_refused_in_words_and_leave_the_battle_open(arena, change, words):
+    battle = arena.battle("me", "the fox")
+    vote = {"visitor": "me", "signed": battle["battle"], "choice": "a"} | change
+    with pytest.raises(UserError, match=words):
+        arena.vote(**vote)
+    arena.vote("me", battle["battle"], "tie")
+
+
+def test_an_old_battle_cannot_be_voted_on(arena):
+    battle = arena.battle("me", "the fox")
+    old = (datetime.now(UTC) - timedelta(hours=25)).isoformat()
+    arena.playground.database.db.execute("update battles set created = ?", [old])
+    with pytest.raises(UserError, match="a day old"):
+        arena.vote("me", battle["battle"], "a")
+
+
+def test_battles_are_limited_by_the_hour(arena, monkeypatch):
+    monkeypatch.setattr(arena, "spec", arena.spec.model_copy(update={"battles_an_hour": 2}))
+    arena.battle("me"), arena.battle("me")
+    with pytest.raises(UserError, match="within an hour"):
+        arena.battle("me")
+    arena.battle("you")
+    monkeypatch.setattr(arena, "spec", arena.spec.model_copy(update={"battles_an_hour_in_all": 3}))
+    with pytest.raises(UserError, match="full"):
+        arena.battle("they")
+
+
+def test_many_voters_at_once_lose_nothing(arena):
+    battles = [(f"v{n % 10}", arena.battle(f"v{n % 10}", "the fox")["battle"]) for n in range(30)]
+    refused = []
+
+    def vote(visitor, signed):
+        for _ in range(3):  # a double click counts once
+            try:
+                arena.vote(visitor, signed, "a")
+            except UserError:
+                refused.append(signed)
+
+    threads = [threading.Thread(target=vote, args=battle) for battle in battles]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(arena.votes.rows()) == 30
+    assert len(refused) == 60
+
+
+def test_votes_can_be_hidden_shown_and_forgotten_and_that_is_logged(arena):
+    first, second = arena.battle("me", "the fox"), arena.battle("you", "the fox")
+    arena.vote("me", first["battle"], "a")
+    arena.vote("you", second["battle"], "b")
+    battle = first["battle"].split(".")[0]
+    arena.votes.hide(battle, True, "spam")
+    assert [row["choice"] for row in arena.votes.rows()] == ["b"]
+    assert len(arena.votes.rows(hidden=True)) == 2
+    arena.votes.hide(battle, False, "a mistake")
+    assert arena.votes.forget(arena.voter("me")) == 1
+    assert [row["choice"] for row in arena.votes.rows(hidden=True)] == ["b"]
+    assert [act["act"] for act in arena.votes.acts()] == ["forget", "show", "hide"]
+    assert arena.voter("me") not in json.dumps(arena.votes.acts())
+
+
+def test_the_leaderboard_names_lanes_by_what_is_not_default(arena):
+    for choice in ("a", "b", "tie", "both_bad"):
+        arena.vote("me", arena.battle("me")["battle"], choice)
+    found = arena.leaderboard()
+    assert found["votes"] == 4
+    names = {m["method"] for m in found["methods"]}
+    assert names <= {"greedy", "sample:temperature=1.5", "greedy:variant=adapted"}
+    assert sum(m["wins"] for m in found["methods"]) == sum(m["losses"] for m in found["methods"]) == 2
+    assert arena.leaderboard(category="nothing")["votes"] == 0
+
+
+def test_votes_become_training_data_and_the_adapter_joins(arena, tmp_path, monkeypatch, capsys):
+    for _ in range(12):
+        battle = arena.battle("me")
+        longer = "a" if len(battle["a"]) > len(battle["b"]) else "b" if battle["a"] != battle["b"] else "tie"
+        arena.vote("me", battle["battle"], longer)
+    monkeypatch.setenv("PLAYGROUND_MODELS", str(arena.playground.settings.catalogue))
+    monkeypatch.setenv("PLAYGROUND_DATABASE", str(arena.playground.settings.database))
+    monkeypatch.setenv("PLAYGROUND_PRECISION", "fp32")
+    out = tmp_path / "voted"
+    small = ["--steps", "2", "--rows-per-step", "2", "--rank", "2", "--max-response", "8", "--held-out", "0"]
+    assert cli.main(["train", "rrhf", "--data", "votes", "--out", str(out), *small]) == 0, capsys.readouterr().err
+    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
+    assert {row["source"] for row in rows} == {"votes"}
+    name = arena.playground.adapter_variant(str(out))
+    assert arena.playground.scores("mean_log_prob", [("the fox", "dog")], name)
+
+
+def test_the_commands_export_import_back_up_and_rank(arena, tmp_path, monkeypatch, capsys):
+    for choice in ("a", "b", "tie", "both_bad"):
+        arena.vote("me", arena.battle("me")["battle"], choice)
+    monkeypatch.setenv("PLAYGROUND_MODELS", str(arena.playground.settings.catalogue))
+    monkeypatch.setenv("PLAYGROUND_DATABASE", str(arena.playground.settings.database))
+    for form in ("rrhf", "trl", "csv", "parquet"):
+        assert cli.main(["votes", "export", "--format", form, "--out", str(tmp_path / form)]) == 0
+    assert cli.main(["votes", "backup", str(tmp_path / "copy.db")]) == 0
+    capsys.readouterr()
+    assert cli.main(["leaderboard", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {"votes", "connected", "warnings", "methods"}
+    wanted = [
+        "method",
+        "strength",
+        "low",
+        "high",
+        "rank",
+        "wins",
+        "losses",
+        "ties",
+        "both_bad",
+        "mean_seconds",
+        "mean_forward_tokens",
+    ]
+    assert list(found["methods"][0]) == wanted
+    for form in ("rrhf", "trl", "csv", "parquet"):
+        monkeypatch.setenv("PLAYGROUND_DATABASE", str(tmp_path / f"{form}.db"))
+        assert cli.main(["votes", "import", str(tmp_path / form)]) == 0
+        assert "4 votes were new, 0 were known" in capsys.readouterr().out
+        assert cli.main(["votes", "import", str(tmp_path / form)]) == 0
+        assert "0 votes were new, 4 were known" in capsys.readouterr().out
+        assert cli.main(["votes", "export", "--format", "csv", "--out", str(tmp_path / "again")]) == 0
+        capsys.readouterr()
+        assert (tmp_path / "again").read_bytes() == (tmp_path / "csv").read_bytes(), f"the way through {form} is exact"
+    (tmp_path / "broken").write_bytes(write_votes(arena.votes.rows(), "rrhf")[:-40])
+    assert cli.main(["votes", "import", str(tmp_path / "broken")]) == 2
+    assert "cannot be read" in capsys.readouterr().err

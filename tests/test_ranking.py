@@ -1,0 +1,89 @@
+"""The leaderboard: strengths that are finite, intervals that hold them, ranks that know their limits."""
+
+import math
+
+import numpy as np
+import pytest
+
+from playground.ranking import lane_label, leaderboard
+
+
+def vote(a, b, choice, voter="v"):
+    side = {"seconds_a": 1.0, "seconds_b": 3.0, "forward_tokens_a": 10, "forward_tokens_b": 30}
+    return {"label_a": a, "label_b": b, "choice": choice, "voter": voter} | side
+
+
+def simulated(true, votes, voters, seed, ties=0.15):
+    """Votes of people who prefer as Bradley and Terry say, with Newman's ties."""
+    rng, names = np.random.default_rng(seed), list(true)
+    rows = []
+    for n in range(votes):
+        a, b = rng.choice(names, 2, replace=False)
+        p, q = (10 ** (true[name] / 400) for name in (a, b))
+        shares = np.array([p, q, 2 * ties * math.sqrt(p * q)])
+        rows.append(vote(str(a), str(b), ["a", "b", "tie"][rng.choice(3, p=shares / shares.sum())], f"v{n % voters}"))
+    return rows
+
+
+TRUE = {"best": 150.0, "good": 60.0, "fair": -40.0, "poor": -170.0}
+
+
+def test_the_true_order_is_found():
+    found = leaderboard(simulated(TRUE, 2000, 50, 1))
+    assert [m["method"] for m in found["methods"]] == list(TRUE)
+    assert [m["rank"] for m in found["methods"]] == [1, 2, 3, 4]
+    assert (found["connected"], found["warnings"]) == (True, [])
+
+
+def test_intervals_cover_the_truth_as_often_as_they_say():
+    inside = total = 0
+    for repetition in range(100):
+        for method in leaderboard(simulated(TRUE, 400, 40, repetition), rounds=150)["methods"]:
+            inside += method["low"] <= TRUE[method["method"]] <= method["high"]
+            total += 1
+    assert 0.90 <= inside / total <= 0.98
+
+
+def test_an_unbeaten_method_has_a_finite_strength_inside_its_interval():
+    found = leaderboard([vote("new", "old", "a", f"v{n}") for n in range(40)])
+    for method in found["methods"]:
+        assert math.isfinite(method["strength"])
+        assert method["low"] <= method["strength"] <= method["high"]
+    assert found["methods"][0]["method"] == "new"
+
+
+def test_counts_prices_and_both_bad_are_kept_apart():
+    rows = [vote("x", "y", choice) for choice in ("a", "a", "b", "tie", "both_bad")]
+    x, y = sorted(leaderboard(rows)["methods"], key=lambda m: m["method"])
+    assert (x["wins"], x["losses"], x["ties"], x["both_bad"]) == (2, 1, 1, 1)
+    assert (y["wins"], y["losses"]) == (1, 2)
+    assert (x["mean_seconds"], y["mean_forward_tokens"]) == (1.0, 30)
+    without = leaderboard(rows[:-1])["methods"]
+    assert [m["strength"] for m in without] == [m["strength"] for m in leaderboard(rows)["methods"]]
+
+
+def test_what_cannot_be_ranked_is_said():
+    apart = [vote("a", "b", "a", f"v{n}") for n in range(20)] + [vote("c", "d", "a", f"v{n}") for n in range(20)]
+    found = leaderboard(apart)
+    assert not found["connected"]
+    assert any("never compared" in warning for warning in found["warnings"])
+    assert any("2 votes" in warning for warning in leaderboard(apart[:2])["warnings"])
+    loud = [vote("a", "b", "a", "one")] * 30 + [vote("a", "b", "b", f"v{n}") for n in range(20)]
+    assert any("60%" in warning for warning in leaderboard(loud)["warnings"])
+    assert leaderboard([])["methods"] == []
+
+
+def test_one_voter_makes_wider_intervals_than_many():
+    rows = simulated(TRUE, 600, 600, 3)
+    many = leaderboard(rows)["methods"]
+    few = leaderboard([row | {"voter": f"v{n % 4}"} for n, row in enumerate(rows)])["methods"]
+    assert [m["strength"] for m in many] == [m["strength"] for m in few]
+    assert all(m["low"] < m["high"] for m in many)
+
+
+@pytest.mark.parametrize(
+    ("options", "label"),
+    [({"t": 1.0, "k": 1}, "m"), ({"t": 0.5, "k": 1}, "m:t=0.5"), ({"t": 0.5, "k": 2}, "m:t=0.5,k=2")],
+)
+def test_labels_name_what_is_not_default(options, label):
+    assert lane_label("m", options, {"t": 1.0, "k": 1}) == label
