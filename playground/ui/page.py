@@ -10,10 +10,12 @@ from pathlib import Path
 
 import gradio as gr
 
+from playground.arena import Arena
 from playground.errors import UserError
 from playground.models.fetch import bar
 from playground.service import Playground
 from playground.training.jobs import Trainings
+from playground.ui.arena import ArenaTab, arena_endpoints
 from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.history import HistoryTab
@@ -44,6 +46,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         """Whose runs these are: a hash of the browser's own random id, never an address."""
         return hashlib.sha256((visitor or "").encode()).hexdigest()[:16]
 
+    arena = Arena(playground) if playground.catalogue.arena else None
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="head"):
             gr.Markdown(f"# {TITLE}\nSee what inference-time alignment does: methods side by side on one prompt.")
@@ -54,6 +57,9 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
                 compare = CompareTab(playground, visitor, origin_of)
             with gr.Tab("λ sweep") as sweep_tab:
                 sweep = SweepTab(playground)
+            if arena:
+                with gr.Tab("Arena") as arena_tab:
+                    battles = ArenaTab(arena, visitor, owner=not playground.settings.public)
             if trainings:
                 with gr.Tab("Train") as train_tab:
                     train = TrainTab(playground, trainings)
@@ -82,6 +88,11 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         history_tab.select(history.rows, [history.search, visitor], history.list, **quiet)
         gr.api(compare_endpoint(playground, compare.sessions), api_name="compare", concurrency_limit=8)
         gr.api(playground.methods, api_name="methods")
+        if arena:
+            arena_tab.select(battles.ranked, [battles.category, battles.reason], battles.shown, **quiet)
+            battle, vote = arena_endpoints(arena)
+            gr.api(battle, api_name="battle", concurrency_limit=8)
+            gr.api(vote, api_name="vote", concurrency_limit=8)
     return page
 
 

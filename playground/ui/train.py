@@ -18,7 +18,7 @@ from playground.training.jobs import Trainings
 from playground.ui.errors import in_words
 
 POLL_SECONDS = 1.0
-ROWS, SAMPLE = "Ranked rows or pairs (a file)", "Sample, score and rank (prompts)"
+ROWS, SAMPLE, VOTES = "Ranked rows or pairs (a file)", "Sample, score and rank (prompts)", "Votes of the arena"
 _ROWS_INFO = """JSON Lines, one row a line: `{"query", "responses", "scores"}` or `{"prompt", "chosen", "rejected"}`."""
 _STATES = {
     "preparing": "Getting ready",
@@ -41,7 +41,7 @@ class TrainTab:
         )
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
-                self.kind = gr.Radio([ROWS, SAMPLE], value=ROWS, label="Data", elem_id="train-kind")
+                self.kind = gr.Radio([ROWS, SAMPLE, VOTES], value=ROWS, label="Data", elem_id="train-kind")
                 with gr.Column(visible=True) as rows_part:
                     gr.Markdown(_ROWS_INFO)
                     self.file = gr.File(label="File", file_types=[".jsonl", ".json"], elem_id="train-file", height=150)
@@ -137,6 +137,8 @@ class TrainTab:
                 raise UserError("There is no file; upload one with ranked rows.")
             read_rows(Path(file))
             data, more = Path(file).read_text(encoding="utf-8"), ["--data", str(self.trainings.data_of(name))]
+        elif kind == VOTES:
+            data, more = "", ["--data", "votes"]
         else:
             lines = [line.strip() for line in (prompts or "").splitlines() if line.strip()]
             if not lines:

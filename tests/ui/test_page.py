@@ -312,6 +312,41 @@ def test_a_run_is_saved_as_a_file_and_opened_again(page, tmp_path):
     expect(page.locator(".lane .text").first).to_have_text(texts[0])
 
 
+def test_a_battle_is_blind_until_the_vote_and_counts_once(page, address):
+    page.get_by_role("tab", name="Arena").click()
+    bodies: list[str] = []
+    page.on("requestfinished", lambda r: bodies.append(r.response().text()) if "gradio_api" in r.url else None)
+    page.locator("#battle-prompt textarea").fill("Name a colour.")
+    page.locator("#new-battle").click()
+    expect(page.locator("#vote-a")).to_be_enabled(timeout=180_000)
+    expect(page.locator(".stage .side")).to_have_count(2)
+    page.wait_for_timeout(500)
+    traffic = "".join(bodies)
+    assert "Name a colour." in traffic, "the traffic was read"
+    for name in ("greedy", "best_of_n", "dera", "aligned", "temperature", "seconds", "forward_tokens", "token_ids"):
+        assert name not in traffic, name
+    page.locator(".stage").click()
+    page.keyboard.press("3")
+    expect(page.locator(".stage .facts")).to_have_count(2)
+    expect(page.locator("#vote-a")).to_be_disabled()
+    expect(page.locator("#leaderboard-said")).to_contain_text("1 votes")
+    page.locator(".stage a").click()
+    expect(page.locator(".lane")).to_have_count(2)
+
+
+def test_the_api_plays_the_arena(address):
+    client = Client(address, verbose=False)
+    battle = client.predict("somebody", "Name a colour.", api_name="/battle")
+    assert set(battle) == {"battle", "prompt", "a", "b"}
+    with pytest.raises(AppError, match="not yours"):
+        client.predict("another", battle["battle"], "a", api_name="/vote")
+    shown = client.predict("somebody", battle["battle"], "b", ["safer"], "a note", api_name="/vote")
+    assert shown["choice"] == "b"
+    assert shown["a"]["method"]
+    with pytest.raises(AppError, match="counts once"):
+        client.predict("somebody", battle["battle"], "a", api_name="/vote")
+
+
 def test_a_sweep_draws_curves_and_lists_the_answers(page):
     page.get_by_role("tab", name="λ sweep").click()
     page.locator("#sweep-prompts textarea").fill("How can I reduce stress?\nName a colour.")

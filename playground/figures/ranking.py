@@ -1,0 +1,45 @@
+"""The leaderboard as pictures: strengths with their intervals, and strength against price."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from playground.figures.style import BLUE, finished
+
+
+def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
+    """methods: those of `leaderboard`, the strongest first."""
+    figure = make_subplots(
+        rows=1,
+        cols=2,
+        shared_yaxes=True,
+        horizontal_spacing=0.04,
+        subplot_titles=("strength, 95 % intervals", "tokens put through an answer"),
+    )
+    names = [method["method"] for method in methods]
+    strengths = [method["strength"] for method in methods]
+    figure.add_trace(
+        go.Scatter(
+            x=strengths,
+            y=names,
+            mode="markers",
+            marker={"color": BLUE, "size": 10},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [m["high"] - m["strength"] for m in methods],
+                "arrayminus": [m["strength"] - m["low"] for m in methods],
+            },
+        ),
+        row=1,
+        col=1,
+    )
+    price = [round(method["mean_forward_tokens"]) for method in methods]
+    figure.add_trace(
+        go.Bar(x=price, y=names, orientation="h", marker_color=BLUE, text=price, textposition="auto"), row=1, col=2
+    )
+    figure.update_yaxes(autorange="reversed")
+    return finished(figure, height=120 + 34 * max(1, len(methods)))

@@ -1,0 +1,151 @@
+"""The Arena tab: blind battles, votes, the reveal, and the leaderboard."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from playground.arena import Arena
+from playground.errors import UserError
+from playground.figures.ranking import ranking_figure
+from playground.store.ballots import write_votes
+from playground.store.votes import REASONS
+from playground.ui.board import DataView
+from playground.ui.errors import in_words
+
+_HERE = Path(__file__).parent
+_CHOICES = (("a", "A is better (1)"), ("b", "B is better (2)"), ("tie", "Tie (3)"), ("both_bad", "Both bad (4)"))
+_FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
+_COLUMNS = ("rank", "method", "strength", "low", "high", "wins", "losses", "ties", "both_bad")
+
+
+class ArenaTab:
+    """Builds the tab inside the current Blocks. owner: whether the page offers downloads of all votes."""
+
+    def __init__(self, arena: Arena, visitor: gr.BrowserState, owner: bool):
+        self.arena = arena
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        gr.Markdown("Two hidden methods answer one prompt. Say which answer is better, then see who wrote them.")
+        with gr.Row():
+            self.prompt = gr.Textbox(
+                label="Prompt",
+                placeholder="Leave it empty for one from the pool",
+                lines=1,
+                max_lines=8,
+                scale=4,
+                elem_id="battle-prompt",
+            )
+            begin = gr.Button("New battle", variant="primary", elem_id="new-battle", scale=1, min_width=130)
+        self.stage = DataView(
+            html_template='<div class="stage"></div>',
+            css_template=(_HERE / "arena.css").read_text(encoding="utf-8"),
+            js_on_load=(_HERE / "arena.js").read_text(encoding="utf-8"),
+            elem_id="stage",
+        )
+        self.battle = gr.State(None)
+        with gr.Row():
+            self.buttons = [
+                gr.Button(text, elem_id=f"vote-{choice}", interactive=False, min_width=120) for choice, text in _CHOICES
+            ]
+        with gr.Row():
+            self.reasons = gr.CheckboxGroup(list(REASONS), label="Because it is …", min_width=280, scale=2)
+            self.note = gr.Textbox(label="Note", lines=1, max_lines=4, min_width=220)
+        with gr.Accordion("Leaderboard", open=True):
+            with gr.Row():
+                categories = sorted({p.category for p in arena.spec.prompts} | {"own"})
+                self.category = gr.Dropdown(
+                    [("all prompts", ""), *categories], value="", label="Prompts", min_width=140
+                )
+                self.reason = gr.Dropdown(
+                    [("any reason", ""), *REASONS], value="", label="Votes given for", min_width=140
+                )
+            self.said = gr.Markdown("", elem_id="leaderboard-said")
+            self.plot = gr.Plot(show_label=False, visible=False, elem_id="leaderboard-plot")
+            self.table = gr.Dataframe(headers=list(_COLUMNS), interactive=False, show_label=False, visible=False)
+            if owner:
+                with gr.Row():
+                    for form, ending in _FILES:
+                        save = gr.DownloadButton(f"Votes as {form}", size="sm", min_width=110)
+                        save.click(in_words(self._saver(form, ending)), None, save, **quiet)
+        begin.click(
+            in_words(self.begin),
+            [visitor, self.prompt],
+            [self.battle, self.stage, *self.buttons],
+            concurrency_limit=8,
+            **quiet,
+        )
+        for (choice, _), button in zip(_CHOICES, self.buttons, strict=True):
+
+            def vote(battle: dict | None, known: str, reasons: list[str], note: str, choice: str = choice) -> tuple:
+                return self.vote(battle, known, choice, reasons, note)
+
+            button.click(
+                in_words(vote),
+                [self.battle, visitor, self.reasons, self.note],
+                [self.battle, self.stage, self.reasons, self.note, *self.buttons],
+                **quiet,
+            ).success(self.ranked, [self.category, self.reason], self.shown, **quiet)
+        for choice in (self.category, self.reason):
+            choice.input(self.ranked, [self.category, self.reason], self.shown, **quiet)
+
+    @property
+    def shown(self) -> list[gr.components.Component]:
+        """What `ranked` fills, in its order."""
+        return [self.said, self.plot, self.table]
+
+    def begin(self, visitor: str, prompt: str) -> Iterator[tuple]:
+        """Run a battle; the buttons wait until both answers are there."""
+        waiting = [gr.update(interactive=False)] * len(_CHOICES)
+        yield None, {"waiting": True}, *waiting
+        try:
+            battle = self.arena.battle(visitor, prompt or "")
+        except UserError:
+            yield None, None, *waiting
+            raise
+        yield battle, battle, *([gr.update(interactive=True)] * len(_CHOICES))
+
+    def vote(self, battle: dict | None, visitor: str, choice: str, reasons: list[str], note: str) -> tuple:
+        """Count the vote and show who wrote what."""
+        if not battle:
+            raise UserError("There is no battle to vote on; press New battle.")
+        shown = self.arena.vote(visitor, battle["battle"], choice, reasons, note or "")
+        return None, battle | {"shown": shown}, [], "", *([gr.update(interactive=False)] * len(_CHOICES))
+
+    def ranked(self, category: str, reason: str) -> tuple:
+        """(what is said, figure, table) of the leaderboard."""
+        found = self.arena.leaderboard(category or "", reason or "")
+        said = f"{found['votes']} votes. " + " ".join(found["warnings"])
+        if not found["methods"]:
+            return said, gr.update(visible=False), gr.update(visible=False)
+        table = [[method[name] for name in _COLUMNS] for method in found["methods"]]
+        figure = ranking_figure(found["methods"])
+        return said, gr.update(value=figure, visible=True), gr.update(value=table, visible=True)
+
+    def _saver(self, form: str, ending: str):
+        def save() -> str:
+            path = Path(tempfile.mkdtemp()) / f"votes-{form}.{ending}"
+            path.write_bytes(write_votes(self.arena.votes.rows(), form))
+            return str(path)
+
+        return save
+
+
+def arena_endpoints(arena: Arena):
+    """The functions behind the API endpoints /battle and /vote."""
+
+    def battle(visitor: str, prompt: str = "") -> dict[str, Any]:
+        """Run a blind battle on a prompt, or on one from the pool: {"battle", "prompt", "a", "b"}. `visitor` is any
+        text that is yours; the same one must vote."""
+        return arena.battle(visitor, prompt)
+
+    def vote(
+        visitor: str, battle: str, choice: str, reasons: list[str] | None = None, note: str = ""
+    ) -> dict[str, Any]:
+        """Vote a, b, tie or both_bad on a battle, once; tells who wrote what."""
+        return arena.vote(visitor, battle, choice, reasons, note)
+
+    return in_words(battle, escape=False), in_words(vote, escape=False)
