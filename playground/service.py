@@ -342,24 +342,26 @@ class Playground:
             limits=Limits(request.max_new_tokens, request.stop),
             seed=request.seed,
             prompt=request.conversation,
-            ask=self._ask,
+            ask=partial(self._ask, room=request.max_new_tokens),
             embed=self._embedding(progress) if decoder(wanted.method).embeds else None,
         )
         return LaneRun(wanted, options, lane, {v: self._fingerprint(v) for v in variants})
 
-    def _ask(self, variant: str, prompt: str) -> list[int]:
-        """Another prompt, put to a variant: its ids. Raises UserError if it is over the context."""
+    def _ask(self, variant: str, prompt: str, room: int) -> list[int]:
+        """Another prompt, put to a variant: its ids. Raises UserError if it has no `room` for an answer in it."""
         loaded = self.model_of(variant)
         ids = encode_chat(loaded.tokenizer, prompt, "", self.catalogue.variant(variant).prefix)
-        if len(ids) > loaded.context:
+        if len(ids) + room > loaded.context:
             raise UserError(
-                f"A question about the answer is {len(ids):,} tokens long for {variant}, over its context of "
+                f"A question about the answer is {len(ids) + room:,} tokens long for {variant}, over its context of "
                 f"{loaded.context:,}; shorten the prompt or ask for fewer tokens."
             )
         return ids
 
     def _embedding(self, progress: Progress | None) -> Embedder:
         """The embedder, loaded when first needed. Raises UserError if the catalogue names none."""
+        if self._embedder is not None:
+            return self._embedder
         with self._loading:
             if self._embedder is None:
                 if self.catalogue.embedder is None:
@@ -459,7 +461,10 @@ class Playground:
 
     def import_run(self, content: bytes, origin: str) -> str:
         """Keep a run from a file's content; returns its id. The same file twice is one run. Raises UserError."""
-        return self._take(read_run(content, origin))
+        run = read_run(content, origin)
+        for lane in run["lanes"]:
+            LaneRequest(method=lane["method"], options=lane["options"]).checked()
+        return self._take(run)
 
     def recorded(self) -> list[tuple[str, str]]:
         """(id, prompt) of the runs that come with the project, which are kept like all others."""

@@ -156,7 +156,7 @@ class Lane:
     """Where a decoder works: the prompt as ids, limits, random numbers, and what it has to show for itself.
 
     encode: variant name → prompt ids of that variant. ask: (variant, another prompt) → its ids. embed: texts → their
-    embeddings [n, size]. listener: told of every draft that grew.
+    embeddings [n, size]. kept: what scorers keep as long as the lane lasts. listener: told of every draft that grew.
     """
 
     encode: Callable[[str], list[int]]
@@ -169,6 +169,7 @@ class Lane:
     prompt: str = ""
     ask: Callable[[str, str], list[int]] | None = None
     embed: Callable[[list[str]], np.ndarray] | None = None
+    kept: dict[Any, Any] = field(default_factory=dict)
     answer: Draft | None = None
     stopped: bool = False
     detail: dict[str, Any] = field(default_factory=dict)

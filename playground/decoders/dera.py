@@ -6,6 +6,7 @@ aligned with another KL strength: β/λ in place of β.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from functools import cache
@@ -86,6 +87,16 @@ def ranges_of(schedule: str) -> tuple[tuple[int, float, float], ...]:
             raise UserError(f"dera: the λ in {shown(part)} of the schedule must lie from {LOWEST:g} to {HIGHEST:g}.")
         found.append((first, last, λ))
     return tuple(found)
+
+
+def schedule_of(lambdas: list[float]) -> str:
+    """The schedule that gives token n the n-th λ."""
+    parts, first = [], 1
+    for value, same in itertools.groupby(lambdas):
+        last = first + len(list(same)) - 1
+        parts.append(f"{first}-{last}:{value:g}")
+        first = last + 1
+    return " ".join(parts)
 
 
 def run(lane: Lane, options: DeraOptions) -> Asking:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field, field_validator
 
@@ -21,6 +22,8 @@ from playground.engine.requests import Extend
 from playground.errors import UserError, shown
 from playground.scorers import SCORERS, ScorerName
 
+_CANDIDATES, _TRIES = 32, 1 << 20
+"""Random streams of a node: its first candidates, and (far above) those that it is widened by."""
 PUNCTUATION = tuple(".!?,;:\n")
 """The simulation goes on to the next of these."""
 
@@ -100,6 +103,7 @@ def run(lane: Lane, options: RainOptions) -> Asking:
     search = _Search(lane, options)
     scorer = SCORERS[options.scorer]
     lane.detail["evaluator"] = ". ".join(filter(None, (f"Evaluated by: {scorer.title}", scorer.reliability)))
+    lane.detail["questions"] = list(scorer.questions(lane.prompt)) if scorer.questions else []
     lane.detail["tree"] = {"steps": search.tree.steps}
     draft = lane.answer = search.draft
     try:
@@ -109,10 +113,11 @@ def run(lane: Lane, options: RainOptions) -> Asking:
             if spent:
                 search.take_best_path()
                 draft.finish_reason = draft.finish_reason or "budget"
-                lane.detail["warning"] = f"{spent} The best text so far was taken."
+                found = "The best text so far was taken." if draft.token_ids else "No text had been evaluated yet."
+                lane.detail["warning"] = f"{spent} {found}"
                 break
             yield from search.commit()
-    except Stopped:
+    except (Stopped, UserError):
         search.take_best_path()
         raise
     finally:
@@ -139,6 +144,7 @@ class _Search:
         """Every text that was ever evaluated, so that none is twice."""
         self.log_probs: dict[int, list[float]] = {}
         """Of every node: the log-probabilities of its tokens under the model."""
+        self.tries: dict[int, int] = {}
         self.least_bad = 0
         self.drawn = 0
         self.began = time.monotonic()
@@ -250,12 +256,18 @@ class _Search:
         """How candidate `number` of a leaf chooses: the first is greedy, others have random numbers of their own."""
         if number == 0:
             return lambda log_probs, place: int(log_probs.argmax())
-        rng = self.lane.rng(1 + leaf * 128 + number)
+        return self._sampled(self.lane.rng(leaf * _CANDIDATES + number))
 
+    def _sampled(self, rng: np.random.Generator):
         def pick(log_probs: torch.Tensor, place: int) -> int:
             return logits.draw(logits.top_k(log_probs, self.options.top).log_softmax(-1), rng.random())
 
         return pick
+
+    def _another(self, node: int):
+        """How the next additional candidate of a node chooses; every try has random numbers of its own."""
+        self.tries[node] = self.tries.get(node, 0) + 1
+        return self._sampled(self.lane.rng(_TRIES + node * _TRIES + self.tries[node]))
 
     def _simulation(self, path: Path) -> _Growth | None:
         text = self._text(path)
@@ -336,7 +348,7 @@ class _Search:
                 length = max(len(self.tree[child].tokens) for child in at.children)
                 if node in self.states and self.tree.wants_more(node, length):
                     most = min(self._length(depth), self._room(node))
-                    growing.append((node, self._start(node, most, self._picker(node, 40 + len(at.children)))))
+                    growing.append((node, self._start(node, most, self._another(node))))
         yield from self._grow([one for _, one in growing])
         for node, one in growing:
             self._give(node, [one])
@@ -386,8 +398,9 @@ class _Search:
         return self.lane.limits.max_new_tokens - used
 
     def _text(self, path: Path) -> str:
-        """The answer up to the end of a path from the root."""
-        return self.draft.text + "".join(self.tree[node].text for node in path[1:])
+        """The answer up to the end of a path from the root, decoded whole: a character may span segments."""
+        ids = [*self.draft.token_ids, *(token for node in path[1:] for token in self.tree[node].tokens)]
+        return self.lane.decode([token for token in ids if token not in self.lane.end_ids])
 
     def _decode(self, leaf: int, tokens: list[int]) -> str:
         """The text that tokens add behind a node."""
@@ -396,7 +409,7 @@ class _Search:
         return self.lane.decode(before + kept)[len(self.lane.decode(before)) :] if kept else ""
 
     def _ids(self, text: str) -> list[int]:
-        return self.lane.tokenizer(text, add_special_tokens=False).input_ids
+        return self.lane.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
 
 
 def _first(token: int):

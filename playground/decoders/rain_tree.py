@@ -29,6 +29,8 @@ class Node:
     prior: float = 1.0
     visits: float = 0.0
     value: float = 0.0
+    supposed: int = 0
+    """Virtual visits: selected, but not evaluated yet."""
     children: list[int] = field(default_factory=list)
     expanded: bool = False
     ended: bool = False
@@ -75,7 +77,8 @@ class Tree:
     def score(self, child: Node) -> float:
         """PUCT: norm(v) + c·p·√N(parent) / (1 + N). An unvisited child has no value yet and counts as the least."""
         parent = self.nodes[child.parent]
-        bonus = self.rules.exploration * child.prior * math.sqrt(parent.visits) / (1 + child.visits)
+        above, here = parent.visits + parent.supposed, child.visits + child.supposed
+        bonus = self.rules.exploration * child.prior * math.sqrt(above) / (1 + here)
         return (self.normalised(child.value) if child.visits else 0.0) + bonus
 
     def normalised(self, value: float) -> float:
@@ -154,7 +157,7 @@ class Tree:
     def suppose(self, path: Path, visits: int) -> None:
         """Virtual visits while a leaf waits for its value, so that the next selection goes elsewhere; -1 ends them."""
         for node in path:
-            self.nodes[node].visits += visits
+            self.nodes[node].supposed += visits
 
     def embed(self, path: Path, embeddings: np.ndarray) -> None:
         """Take the embeddings [len(path) - 1, size] of the text from each node of the path (but the root) on."""

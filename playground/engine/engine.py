@@ -169,7 +169,7 @@ class Engine:
             if task._stop:
                 task.asking.throw(Stopped())
                 raise Stopped  # it asked for more: it does not know how to end early
-            while all(job.done for job in task._jobs):
+            if all(job.done for job in task._jobs):  # once a round, also for one that asks for nothing
                 if task._begun:
                     answers = [job.answer for job in task._jobs]
                 task._begun, task._jobs = True, []

@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
+from playground.errors import UserError
 from playground.models.fetch import Progress, no_progress
 from playground.requests import LaneRequest
 from playground.scorers.refusal import refuses
@@ -46,6 +47,8 @@ def sweep(
     jobs = [(prompt, lane, 0) for lane in lanes for prompt in prompts]
     sums = [_Sums() for _ in lambdas]
     for number, lane in enumerate(playground.each(jobs, max_new_tokens, lambda s, what: watch(0.9 * s, what))):
+        if lane["error"]:
+            raise UserError(f"The sweep failed at λ = {lane['options']['lambda_']:g}: {lane['error']}")
         sums[number // len(prompts)].add(lane)
     watch(0.9, "scoring the answers")
     texts = [(prompt, answer) for one in sums for prompt, answer in zip(prompts, one.answers, strict=True)]

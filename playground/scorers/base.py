@@ -24,6 +24,8 @@ class Asker(Protocol):
     tokenizer: Any
     ask: Callable[[str, str], list[int]]
     """(variant, another prompt) → its ids as a chat, up to where the answer starts."""
+    kept: dict[Any, Any]
+    """What scorers keep as long as the lane lasts: opened sequences, which need not be read again."""
 
     def open(self, *variants: str) -> Asking: ...
 
@@ -51,6 +53,8 @@ class Scorer:
     run: Callable[[Asker, str, list[Answer]], Asking]
     variants: tuple[str, ...] = ()
     """Variants that it asks, besides the one that drew the answers."""
+    questions: Callable[[str], tuple[str, ...]] | None = None
+    """Of a scorer that asks a model: the prompt → the questions as put, in each order, ⟨the answer⟩ in its place."""
     reliability: str = ""
     """How often it is right, in words, where that was measured."""
     soft: Callable[[Asker, str, list[Answer]], Asking] | None = None

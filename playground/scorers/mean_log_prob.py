@@ -22,12 +22,14 @@ def read(lane: Asker, variant: str, answers: list[Answer]) -> Asking:
     texts = [tuple(a.token_ids) for a in answers if a.token_ids]
     scores: list[float] = []
     if texts:
-        [(prompt, _)] = yield from lane.open(variant)
+        if ("prompt", variant) not in lane.kept:
+            [(lane.kept[("prompt", variant)], _)] = yield from lane.open(variant)
+        prompt = lane.kept[("prompt", variant)]
         forks = [prompt.fork() for _ in texts]
         requests = [Extend(fork, text, Want.SCORES) for fork, text in zip(forks, texts, strict=True)]
         scores = [found.mean().item() for found in (yield requests)]
-        for sequence in (prompt, *forks):
-            sequence.release()
+        for fork in forks:
+            fork.release()
     found = iter(scores)
     return [next(found) if a.token_ids else EMPTY for a in answers]
 

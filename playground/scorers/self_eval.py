@@ -15,6 +15,8 @@ from playground.scorers.base import Answer, Asker, Judged, Scorer
 
 _GAP = "\ue000"
 """Stands for the answer while the question around it is encoded."""
+ANSWER = "⟨the answer⟩"
+"""Stands for the answer where the question is shown."""
 ORDERS = ("good first", "bad first")
 
 
@@ -82,20 +84,19 @@ def ask(question: Question, soft: bool, asked: str | None = None) -> Callable[[A
 
     def run(lane: Asker, variant: str, answers: list[Answer]) -> Asking:
         model = asked or variant
-        heads, tails = zip(*(_around(lane, model, question, order) for order in range(2)), strict=True)
-        opened = yield [Open(model, head) for head in heads]
-        texts = [tuple(lane.tokenizer(" " + a.text, add_special_tokens=False).input_ids) for a in answers]
-        forks = [o.sequence.fork() for _ in answers for o in opened]
-        asks = [Extend(fork, texts[n // 2] + tails[n % 2]) for n, fork in enumerate(forks)]
-        found = yield asks
-        for sequence in (*(o.sequence for o in opened), *forks):
-            sequence.release()
-        letters = [lane.tokenizer(letter, add_special_tokens=False).input_ids[0] for letter in "AB"]
+        around = [_around(lane, model, question, order) for order in range(2)]
+        # The question up to the answer is read once a lane, and forked for every answer.
+        key = ("question", model, question.asks)
+        if key not in lane.kept:
+            lane.kept[key] = [o.sequence for o in (yield [Open(model, head) for head, _ in around])]
+        texts = [tuple(_plain(lane, " " + answer.text)) for answer in answers]
+        forks = [head.fork() for _ in answers for head in lane.kept[key]]
+        found = yield [Extend(fork, texts[n // 2] + around[n % 2][1]) for n, fork in enumerate(forks)]
+        for fork in forks:
+            fork.release()
+        letters = [_plain(lane, letter)[0] for letter in "AB"]
         pairs = [log_probs[letters].softmax(-1).tolist() for log_probs in found]
-        return [
-            _value(question, lane.prompt, answer.text, pairs[2 * n : 2 * n + 2], soft)
-            for n, answer in enumerate(answers)
-        ]
+        return [_value(pairs[2 * n : 2 * n + 2], soft) for n in range(len(answers))]
 
     return run
 
@@ -103,20 +104,24 @@ def ask(question: Question, soft: bool, asked: str | None = None) -> Callable[[A
 def _around(lane: Asker, variant: str, question: Question, order: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The ids before and after the answer, the second up to where the letter of the verdict stands."""
     ids = lane.ask(variant, question.text(lane.prompt, _GAP, order))
-    gap = lane.tokenizer(" " + _GAP, add_special_tokens=False).input_ids
+    gap = _plain(lane, " " + _GAP)
     at = next(i for i in range(len(ids) - len(gap), -1, -1) if ids[i : i + len(gap)] == gap)
-    opening = lane.tokenizer("(", add_special_tokens=False).input_ids
-    return tuple(ids[:at]), (*ids[at + len(gap) :], *opening)
+    return tuple(ids[:at]), (*ids[at + len(gap) :], *_plain(lane, "("))
 
 
-def _value(question: Question, prompt: str, answer: str, pairs: list[list[float]], soft: bool) -> Judged:
+def _plain(lane: Asker, text: str) -> list[int]:
+    """Ids of text in which nothing is special: an answer cannot end the question."""
+    return lane.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+
+
+def _value(pairs: list[list[float]], soft: bool) -> Judged:
     """One value from the probabilities [P(A), P(B)] under both orders."""
     values, how = [], []
     for order, (a, b) in enumerate(pairs):
         good, bad = (a, b) if order == 0 else (b, a)
         values.append(good - bad if soft else float((good > bad) - (good < bad)))
         how.append({"order": ORDERS[order], "answer": "A" if a > b else "B", "p_good": round(good, 4)})
-    return Judged(sum(values) / 2, {"question": question.text(prompt, answer, 0), "orders": how})
+    return Judged(sum(values) / 2, {"orders": how})
 
 
 def _scorer(name: str, title: str, question: Question, asked: str | None = None) -> Scorer:
@@ -126,6 +131,7 @@ def _scorer(name: str, title: str, question: Question, asked: str | None = None)
         run=ask(question, soft=False, asked=asked),
         soft=ask(question, soft=True, asked=asked),
         variants=(asked,) if asked else (),
+        questions=lambda request: tuple(question.text(request, ANSWER, order) for order in range(2)),
     )
 
 

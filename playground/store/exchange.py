@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,15 +19,133 @@ RECORDED = Path(__file__).parent.parent / "recorded"
 _LARGEST = 64 << 20
 
 
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0, lt=2**53)]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class _Open(BaseModel):
+    """More may stand beside what is checked."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 class _Cost(_Strict):
-    generated_tokens: int = Field(ge=0)
-    forward_tokens: int = Field(ge=0)
-    forward_passes: int = Field(ge=0)
+    generated_tokens: Whole
+    forward_tokens: Whole
+    forward_passes: Whole
     seconds: float = Field(ge=0, allow_inf_nan=False)
+
+
+class _Flip(_Strict):
+    lambda_: Number = Field(alias="lambda")
+    id: Whole
+    text: str
+
+
+class _Top(_Strict):
+    id: Whole
+    text: str
+    p: Number | None = None
+    reference: Number | None = None
+    aligned: Number | None = None
+    mixed: Number | None = None
+
+
+class _Token(_Strict):
+    id: Whole
+    text: str
+    log_prob: Number = 0.0
+    lambda_: Number | None = Field(None, alias="lambda")
+    kl_to_reference: Number | None = None
+    kl_to_aligned: Number | None = None
+    entropy: Number | None = None
+    flips: list[_Flip] = []
+    top: list[_Top] = []
+    node: Whole | None = None
+
+
+class _Candidate(_Strict):
+    text: str
+    token_ids: list[Whole]
+    finish_reason: str
+    score: Number | None = None
+
+
+class _Child(_Strict):
+    id: Whole
+    text: str
+    tokens: list[Whole]
+    prior: Number
+    ended: bool
+
+
+class _Order(_Strict):
+    order: str
+    answer: str
+    p_good: Number
+
+
+class _Select(_Strict):
+    kind: Literal["select"]
+    path: list[Whole] = Field(min_length=1)
+
+
+class _Expand(_Strict):
+    kind: Literal["expand", "widen"]
+    node: Whole
+    children: list[_Child]
+    priors: list[tuple[Whole, Number]]
+
+
+class _Evaluate(_Strict):
+    kind: Literal["evaluate"]
+    node: Whole
+    text: str
+    value: Number
+    orders: list[_Order] = []
+
+
+class _Backup(_Strict):
+    kind: Literal["backup"]
+    path: list[Whole] = Field(min_length=1)
+    value: Number
+    set: list[tuple[Whole, Number, Number]]
+
+
+class _Similar(_Strict):
+    kind: Literal["similar"]
+    node: Whole
+    sibling: Whole
+    similarity: Number
+    set: list[tuple[Whole, Number, Number]]
+
+
+class _Commit(_Strict):
+    kind: Literal["commit"]
+    node: Whole
+    rewind: bool
+    priors: list[tuple[Whole, Number]]
+
+
+class _Tree(_Open):
+    steps: list[Annotated[_Select | _Expand | _Evaluate | _Backup | _Similar | _Commit, Field(discriminator="kind")]]
+
+
+class _Detail(_Open):
+    """What the page draws of a lane."""
+
+    tokens: list[_Token]
+    candidates: list[_Candidate] = []
+    chosen: Whole | None = None
+    scorer: str | None = None
+    warning: str | None = None
+    evaluator: str = ""
+    questions: list[str] = []
+    tree: _Tree | None = None
 
 
 class _Lane(_Strict):
@@ -36,7 +154,7 @@ class _Lane(_Strict):
     options: dict[str, Any]
     models: dict[str, str]
     text: str
-    token_ids: list[int]
+    token_ids: list[Whole]
     finish_reason: str | None
     error: str | None
     cost: _Cost
@@ -49,8 +167,8 @@ class _Run(_Strict):
     origin: str
     prompt: str = Field(min_length=1)
     system: str
-    seed: int
-    max_new_tokens: int = Field(ge=1)
+    seed: int = Field(ge=0, lt=2**32)
+    max_new_tokens: int = Field(ge=1, le=1_000_000)
     stop: list[str]
     earlier: list[tuple[str, str]] = []
     status: Literal["done", "stopped", "failed"]
@@ -96,26 +214,24 @@ def read_run(content: bytes, origin: str) -> dict[str, Any]:
 
 
 def _check_detail(detail: dict[str, Any], lane: int) -> None:
-    """The parts that the page draws: token records, and the steps of a search, which may only name known nodes."""
+    """The parts that the page draws; the steps of a search may only name nodes that came before."""
     try:
-        for record in detail["tokens"]:
-            if not isinstance(record["text"], str) or not isinstance(record["id"], int):
-                raise TypeError
-            for flip in record.get("flips", []):
-                float(flip["lambda"]), int(flip["id"]), str(flip["text"])
+        checked = _Detail.model_validate(detail)
         known = {0}
-        for step in detail.get("tree", {}).get("steps", []):
-            named = [*step.get("path", []), *(i for i, *_ in step.get("set", []) + step.get("priors", []))]
-            for child in step.get("children", []):
-                if child["id"] in known or not isinstance(child["text"], str):
-                    raise ValueError
-                known.add(child["id"])
-            named += [step[key] for key in ("node", "sibling") if key in step]
-            if not named or not known.issuperset(named) or not isinstance(step["kind"], str):
+        for step in checked.tree.steps if checked.tree else ():
+            named = [getattr(step, key) for key in ("node", "sibling") if hasattr(step, key)]
+            named += [*getattr(step, "path", ()), *(i for i, *_ in getattr(step, "set", ()))]
+            if not known.issuperset(named):
                 raise ValueError
-            if step["kind"] in ("evaluate", "backup"):
-                float(step["value"])
-    except (LookupError, TypeError, ValueError, AttributeError):
+            for child in getattr(step, "children", ()):
+                if child.id in known:
+                    raise ValueError
+                known.add(child.id)
+            if not known.issuperset(i for i, _ in getattr(step, "priors", ())):
+                raise ValueError
+        if not known.issuperset(token.node for token in checked.tokens if token.node is not None):
+            raise ValueError
+    except ValueError:
         raise UserError(f"The saved run is damaged: what lane {lane} kept of its tokens or its search.") from None
 
 

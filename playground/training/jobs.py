@@ -17,6 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from playground.errors import UserError, shown
 from playground.settings import ROOT, Settings
 from playground.training.rrhf import Progress
@@ -41,7 +43,7 @@ class Journal:
             **asdict(Progress()),
             "said": [],
             "error": None,
-            "pid": os.getpid(),
+            **_identity(os.getpid()),
         }
         self._written = 0.0
 
@@ -98,7 +100,7 @@ class Trainings:
     def names(self) -> list[str]:
         """Trainings that were ever started here, the newest first."""
         journals = sorted(self.folder.glob(f"*/{JOURNAL}"), key=lambda p: p.stat().st_mtime, reverse=True)
-        return [path.parent.name for path in journals]
+        return [path.parent.name for path in journals if _NAME.fullmatch(path.parent.name)]
 
     def read(self, name: str) -> dict[str, Any]:
         """The journal of a training. One whose process is gone without a word has the state "interrupted"."""
@@ -108,7 +110,7 @@ class Trainings:
             raise UserError(
                 f"There is no training {shown(name)}; there are: {', '.join(self.names()) or 'none'}."
             ) from None
-        if told["state"] not in _ENDED and not self._alive(name, told["pid"]):
+        if told["state"] not in _ENDED and not self._alive(name, told):
             told["state"] = "interrupted"
         return told
 
@@ -186,14 +188,19 @@ class Trainings:
         self._children[name] = child
         # Until the child itself writes: it must import torch first.
         journal = Journal(out, 1)
-        journal.told["pid"] = child.pid
+        journal.told |= _identity(child.pid)
         journal.end("preparing")
 
-    def _alive(self, name: str, pid: int) -> bool:
-        if (child := self._children.get(name)) and child.pid == pid:
+    def _alive(self, name: str, told: dict[str, Any]) -> bool:
+        if (child := self._children.get(name)) and child.pid == told["pid"]:
             return child.poll() is None
-        try:
-            os.kill(pid, 0)
-        except OSError:
-            return False
-        return True
+        born = _identity(told["pid"])["born"]
+        return born is not None and born == told.get("born")
+
+
+def _identity(pid: int) -> dict[str, Any]:
+    """A process by its number and the time of its birth: numbers are used again."""
+    try:
+        return {"pid": pid, "born": psutil.Process(pid).create_time()}
+    except psutil.Error:
+        return {"pid": pid, "born": None}

@@ -35,7 +35,7 @@ function newLane(index) {
   }
   lane.look.setAttribute('aria-live', 'polite');
   addScrub(lane);
-  lane.tree = newTree(from => server.steps([shownRun, index, from]));
+  lane.tree = newTree(from => server.steps([shownRun, index, from]), () => server.questions([shownRun, index]));
   lane.tree.root_.hidden = true;
   root.append(head, lane.progress, lane.notice, lane.text, lane.legend, lane.tree.root_, lane.scrub, lane.look, lane.price, lane.candidates);
   lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(index, lane, +t.dataset.at); });
@@ -63,7 +63,7 @@ function close(lane) {
 }
 
 async function look(index, lane, at) {
-  if (lane.data.nodes.length) { choose(lane.tree, lane.data.nodes[at]); return; }
+  if (lane.data.nodes.length) { go(lane.tree, lane.tree.steps.length); choose(lane.tree, lane.data.nodes[at]); return; }
   const token = lane.text.querySelectorAll('.token')[at];
   const again = token.getAttribute('aria-pressed') === 'true';
   close(lane);
@@ -127,7 +127,7 @@ function scrub(lane) {
   lane.scrubParts.value.textContent = at.toFixed(2);
   const tokens = lane.text.querySelectorAll('.token');
   tokens.forEach(token => token.classList.remove('turn', 'after'));
-  if (at === lane.data.lambda) {
+  if (at === lane.data.lambda && !lane.data.scheduled) {
     lane.scrubParts.says.textContent = 'This is the λ that it was written with. Drag to see where another would have turned.';
     return;
   }

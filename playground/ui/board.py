@@ -35,14 +35,15 @@ class DataView(gr.HTML):
 class Board(DataView):
     """Shows a run. value: a dict made by `snapshot`, or None for an empty board."""
 
-    def __init__(self, candidates, steps, saved, **kwargs: Any):
+    def __init__(self, candidates, steps, saved, questions, **kwargs: Any):
         """Called by the browser: candidates: [run id, lane, token] → the token's record; steps: [run id, lane, first]
-        → the steps of a search from `first` on; saved: [run id] → the run as the text of a file."""
+        → the steps of a search from `first` on; saved: [run id] → the run as the text of a file; questions:
+        [run id, lane] → what the evaluator of a search was asked, in each order."""
         super().__init__(
             html_template='<div class="board"></div><div class="after"></div>',
             css_template="".join((_HERE / f).read_text(encoding="utf-8") for f in ("board.css", "tree.css")),
             js_on_load="".join((_HERE / f).read_text(encoding="utf-8") for f in ("tree.js", "board.js")),
-            server_functions=[candidates, steps, saved],
+            server_functions=[candidates, steps, saved, questions],
             **kwargs,
         )
 
@@ -76,9 +77,10 @@ def _lane(lane: dict[str, Any], limit: int) -> dict[str, Any]:
         "steps": len(detail.get("tree", {}).get("steps", ())),
         "pieces": [t["text"] for t in tokens],
         "heat": [_heat(t, mixed) for t in tokens],
-        "flips": [[(f["lambda"], f["id"], f["text"]) for f in t["flips"]] for t in tokens] if mixed else [],
+        "flips": [[(f["lambda"], f["id"], f["text"]) for f in t.get("flips", ())] for t in tokens] if mixed else [],
         "ids": lane["token_ids"] if mixed else [],
         "lambda": lane["options"].get("lambda_"),
+        "scheduled": bool(lane["options"].get("schedule")),
         "scale": "KL(mixed‖reference)" if mixed else "surprise −log p",
         "limit": limit,
         "length": len(tokens),

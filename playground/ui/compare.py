@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from playground.decoders import DECODERS, decoder
+from playground.decoders.dera import schedule_of
 from playground.errors import UserError, shown
 from playground.figures.price import price_figure
 from playground.requests import MAX_LANES, MAX_NEW_TOKENS, LaneRequest, RunRequest
@@ -105,7 +106,7 @@ class CompareTab:
                 self.system = gr.Textbox(label="System prompt", lines=2, elem_id="system", interactive=True)
                 self.earlier = gr.Textbox(
                     label="Earlier turns",
-                    info="The person, an empty line, the answer, an empty line, and so on",
+                    info="Person: what was said, then on a new line Model: what was answered, and so on",
                     lines=2,
                     max_lines=12,
                     elem_id="earlier",
@@ -147,7 +148,10 @@ class CompareTab:
         def saved(place: list) -> str:
             return self._saved(*place)
 
-        self.board = Board(candidates, steps, saved, render=False, elem_id="board")
+        def questions(place: list) -> list[str]:
+            return self._questions(*place)
+
+        self.board = Board(candidates, steps, saved, questions, render=False, elem_id="board")
         self.price = gr.Plot(show_label=False, render=False, elem_id="price")
         self._render_lanes()
         with gr.Row(elem_id="actions"):
@@ -300,10 +304,9 @@ class CompareTab:
         try:
             lane, at = run["lanes"][int(asked["lane"])], int(asked["at"])
             options = lane["options"]
-            begin, before = (
-                lane["token_ids"][:at],
-                (options.get("schedule") or f"1-{at}:{options['lambda_']}") if at else "",
-            )
+            begin = lane["token_ids"][:at]
+            # Every kept token keeps the λ that it was written at.
+            before = schedule_of([t.get("lambda", options["lambda_"]) for t in lane["detail"]["tokens"][:at]])
             turned = options | {"lambda_": asked["lambda"], "begin": " ".join(map(str, begin)), "schedule": before}
         except (LookupError, TypeError, ValueError):
             raise UserError("This place cannot be gone on from; click a token of a DeRa lane.") from None
@@ -355,6 +358,13 @@ class CompareTab:
         except (UserError, LookupError, ValueError, TypeError):
             return []
 
+    def _questions(self, run_id: Any, lane: Any) -> list[str]:
+        """The questions that a search's evaluator put, or none."""
+        try:
+            return list(self.playground.open_run(str(run_id))["lanes"][int(lane)]["detail"]["questions"])
+        except (UserError, LookupError, ValueError, TypeError):
+            return []
+
     def _saved(self, run_id: Any) -> str:
         """A saved run as the text of a file; empty if there is none."""
         try:
@@ -367,7 +377,7 @@ class CompareTab:
         UserError."""
         run = self.playground.open_run(run_id)
         lanes = [{"method": lane["method"], "options": lane["options"]} for lane in run["lanes"]]
-        earlier = "\n\n".join(text for turn in run["earlier"] for text in turn)
+        earlier = "\n".join(f"Person: {person}\nModel: {model}" for person, model in run["earlier"])
         yield run["prompt"], run["system"], earlier, run["seed"], run["max_new_tokens"], lanes, *_shown(run)
         while run["status"] == "running":
             time.sleep(REOPENED_SECONDS)
@@ -381,13 +391,12 @@ class CompareTab:
 
 
 def _turns(text: str) -> list[tuple[str, str]]:
-    """Earlier turns from text in which empty lines stand between what the person and the model said. Raises
-    UserError if the last answer is missing."""
-    said = [part.strip() for part in re.split(r"\n\s*\n", text) if part.strip()]
-    if len(said) % 2:
+    """Earlier turns from text with lines that begin "Person:" and "Model:" in turn. Raises UserError for other text."""
+    start, *parts = re.split(r"^(Person|Model):", text.strip(), flags=re.MULTILINE)
+    who, said = parts[::2], [part.strip() for part in parts[1::2]]
+    if start or len(who) % 2 or who != ["Person", "Model"] * (len(who) // 2):
         raise UserError(
-            f"The earlier turns hold {len(said)} texts; each turn needs two, the person's and the answer, with empty "
-            "lines between them."
+            'The earlier turns cannot be read; begin lines with "Person:" and "Model:" in turn, an answer last.'
         )
     return list(zip(said[::2], said[1::2], strict=True))
 

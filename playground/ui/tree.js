@@ -8,9 +8,9 @@ function valueColour(value, visited) {
   return `rgb(${NONE.map((c, i) => Math.round(c + (to[i] - c) * share))})`;
 }
 
-// A view of one lane's search. `fetchSteps(from)` brings the steps from that number on.
-function newTree(fetchSteps) {
-  const view = { steps: [], at: 0, live: true, busy: false, focus: null, nodes: new Map(), applied: 0, root: 0,
+// A view of one lane's search. `fetchSteps(from)` brings the steps from that number on, `fetchQuestions()` what was asked.
+function newTree(fetchSteps, fetchQuestions) {
+  const view = { steps: [], at: 0, live: true, busy: false, wanted: 0, fetchQuestions, focus: null, nodes: new Map(), applied: 0, root: 0,
     root_: make('section', 'tree'), judge: make('p', 'judge'), canvas: make('canvas'), says: make('p', 'says'), outline: make('div', 'outline'),
     panel: make('div', 'node'), slider: make('input'), count: make('output') };
   const player = make('div', 'player');
@@ -46,15 +46,19 @@ function newTree(fetchSteps) {
   });
   view.root_.append(view.judge, player, view.says, view.canvas, view.outline, view.panel);
   view.fetch = async count => {
-    if (view.busy || count <= view.steps.length) return;
+    view.wanted = Math.max(view.wanted, count);
+    if (view.busy) return;
     view.busy = true;
-    const more = await fetchSteps(view.steps.length);
-    view.busy = false;
-    if (!more || !more.length) return;
-    view.steps.push(...more);
-    view.slider.max = view.steps.length;
-    if (view.live) go(view, view.steps.length, true);
-    else showCount(view);
+    try {
+      while (view.steps.length < view.wanted) {
+        const more = await fetchSteps(view.steps.length);
+        if (!more || !more.length) { view.wanted = view.steps.length; break; }
+        view.steps.push(...more);
+        view.slider.max = view.steps.length;
+        if (view.live) go(view, view.steps.length, true);
+        else showCount(view);
+      }
+    } finally { view.busy = false; }
   };
   new ResizeObserver(() => drawTree(view)).observe(view.root_);
   return view;
@@ -235,7 +239,9 @@ function drawOutline(view) {
 }
 
 function drawNode(view) {
-  const node = view.nodes.get(view.chosen), facts = make('dl', 'price');
+  const node = view.nodes.get(view.chosen);
+  if (!node) return;
+  const facts = make('dl', 'price');
   for (const [name, value] of [['visits', node.visits.toFixed(2)], ['value', node.visits ? node.value.toFixed(3) : '–'],
     ['prior', node.prior.toFixed(3)], ['similarity updates', node.similar]]) {
     const box = make('div');
@@ -250,9 +256,12 @@ function drawNode(view) {
     for (const order of said.orders || []) {
       parts.push(make('p', 'order', `${order.order}: the model says (${order.answer}), good with probability ${order.p_good.toFixed(2)}`));
     }
-    if (said.question) {
+    if (said.orders) {
       const more = make('details');
-      more.append(make('summary', '', 'The question that was put'), make('pre', '', said.question));
+      more.append(make('summary', '', 'The question that was put, in both orders'));
+      more.addEventListener('toggle', async () => {
+        if (more.open && more.children.length === 1) more.append(...(await view.fetchQuestions()).map(q => make('pre', '', q)));
+      });
       parts.push(more);
     }
   }

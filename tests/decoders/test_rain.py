@@ -6,11 +6,15 @@ import math
 import pytest
 import torch
 
+from playground.bench import plainly
 from playground.decoders import DECODERS
 from playground.errors import UserError
+from playground.models.loading import load_model, pick_device
 from playground.requests import LaneRequest
 from playground.scorers import SCORERS
 from playground.scorers.base import Judged, Scorer
+from playground.service import Playground
+from playground.settings import Settings
 from tests.fakes import END, VOCABULARY, random_script, run
 
 SMALL = {"lengths": "1 2", "candidates": 4, "simulate": 4, "max_inner": 12, "min_visits": 2}
@@ -139,3 +143,24 @@ def test_graded_values_are_asked_for(monkeypatch):
 def test_wrong_lengths_are_said(lengths):
     with pytest.raises(UserError, match="whole numbers"):
         LaneRequest(method="rain", options={"lengths": lengths}).checked()
+
+
+def test_the_plain_way_builds_the_same_tree(tiny_catalogue, request_of):
+    """The oracle: every text alone and from its beginning through transformers' own forward pass, nothing cached."""
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32"))
+    options = "max_inner=3,candidates=4,simulate=4,soft=true,scorer=self_eval,max_seconds=600"
+    request = request_of(f"rain:{options}", prompt="the fox", max_new_tokens=5, seed=3)
+    [ours] = playground.compare(request)["lanes"]
+    model = playground.catalogue.models["tiny"]
+    oracle = load_model("tiny", model, tiny_catalogue.parent, pick_device("cpu"), "fp32")
+    work = playground.prepare(request, request.lanes[0])
+    forward = plainly(work.asking(), oracle)
+    playground.close()
+    assert work.lane.detail["tree"]["committed"] == ours["detail"]["tree"]["committed"]
+    assert [n["tokens"] for n in work.lane.detail["tree"]["nodes"]] == [
+        n["tokens"] for n in ours["detail"]["tree"]["nodes"]
+    ]
+    assert [n["visits"] for n in work.lane.detail["tree"]["nodes"]] == pytest.approx(
+        [n["visits"] for n in ours["detail"]["tree"]["nodes"]], abs=1e-3
+    )
+    assert forward > 2 * ours["cost"]["forward_tokens"]

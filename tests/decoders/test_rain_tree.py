@@ -153,7 +153,18 @@ def test_virtual_visits_send_the_next_selection_elsewhere_and_leave_nothing():
     second = tree.select()
     tree.suppose(first, -1)
     assert (first, second) == ([0, 1], [0, 2])
-    assert [node.visits for node in tree.nodes] == [0, 0, 0]
+    assert [(node.visits, node.supposed) for node in tree.nodes] == [(0, 0)] * 3
+
+
+def test_virtual_visits_repel_also_where_all_is_bad():
+    tree = tree_with(0.1, 0.1, 0.8)
+    for child, value in ((1, -1.0), (2, -0.95)):
+        tree.back_up([0, child], value)
+    leaves = []
+    for _ in range(2):
+        leaves.append(tree.select()[-1])
+        tree.suppose([0, leaves[-1]], 1)
+    assert leaves == [3, 2], "a supposed visit is no value of 0, which would be the best of all"
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([-1.0, 0.0, 1.0])), max_size=40), st.integers(2, 6))

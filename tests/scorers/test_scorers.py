@@ -128,7 +128,8 @@ def test_a_verdict_counts_only_if_both_orders_agree(first, second, value):
     [score] = end.value.value
     assert score == value
     assert [order["answer"] for order in score.how["orders"]] == [first.upper(), second.upper()]
-    assert "yes it is" in score.how["question"]
+    one, two = SCORERS["self_eval"].questions("Hi?")
+    assert "Hi?" in one and "⟨the answer⟩" in two and one != two
 
 
 def test_both_orders_are_asked_with_the_options_exchanged():

@@ -59,6 +59,11 @@ STEPS = ("run", "lanes", 1, "detail", "tree", "steps")
         (("run", "lanes", 0, "status"), "running", "status"),
         (("run", "lanes", 0, "detail"), {}, "lane 1"),
         (("run", "lanes", 0, "detail", "tokens", 0, "flips"), [{"lambda": "x"}], "lane 1"),
+        (("run", "seed"), 10**30, "seed"),
+        (("run", "lanes", 0, "detail", "tokens", 0, "kl_to_reference"), "much", "lane 1"),
+        (("run", "lanes", 1, "detail", "candidates"), "abc", "lane 2"),
+        ((*STEPS, 0), {"kind": "expand", "node": 5, "children": [], "priors": []}, "lane 2"),
+        ((*STEPS, 0, "children", 0, "id"), 0, "lane 2"),
         ((*STEPS, 0, "kind"), 5, "lane 2"),
         ((*STEPS, 1, "path"), [99999], "lane 2"),
         ((*STEPS, 0, "children"), "abc", "lane 2"),
@@ -67,6 +72,13 @@ STEPS = ("run", "lanes", 1, "detail", "tree", "steps")
 def test_damage_is_told_where_it_is(content, path, value, words):
     with pytest.raises(UserError, match=words):
         read_run(change(content, path, value), "me")
+
+
+def test_a_run_with_a_method_or_options_of_another_version_is_told(tiny, content):
+    with pytest.raises(UserError, match="no method 'magic'"):
+        tiny.import_run(change(content, ("run", "lanes", 0, "method"), "magic"), "me")
+    with pytest.raises(UserError, match="lambda_ is 'x'"):
+        tiny.import_run(change(content, ("run", "lanes", 0, "options", "lambda_"), "x"), "me")
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, -1])
