@@ -269,7 +269,7 @@ def _training_options() -> list[tuple[str, type]]:
     whole = ("steps", "rows_per_step", "warmup", "rank", "alpha", "max_prompt", "max_response", "seed")
     return (
         [(n, int) for n in (*whole, "evaluate_every", "save_every")]
-        + [(n, float) for n in ("learning_rate", "rank_weight", "tune_weight", "held_out")]
+        + [(n, float) for n in ("learning_rate", "rank_weight", "tune_weight", "held_out", "scale")]
         + [("targets", str)]
     )
 

@@ -31,7 +31,8 @@ TOGETHER = 6
 @dataclass(frozen=True)
 class RrhfConfig:
     """How to train. Lengths in tokens; rows_per_step rows share one optimiser step; targets names the layers that
-    are adapted, with commas between them."""
+    are adapted, with commas between them; the finished adapter is multiplied by scale, which below 1 leaves DeRa room
+    beyond λ = 1."""
 
     steps: int = 300
     rows_per_step: int = 8
@@ -40,6 +41,7 @@ class RrhfConfig:
     rank: int = 8
     alpha: int = 16
     targets: str = "all-linear"
+    scale: float = 1.0
     rank_weight: float = 1.0
     tune_weight: float = 1.0
     max_prompt: int = 160
@@ -239,6 +241,10 @@ class RrhfTraining:
 
     def save_adapter(self, card: str) -> None:
         """Write the adapter in bf16 with its card, and remove the checkpoint."""
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                if "lora_B" in name:
+                    parameter.mul_(self.config.scale)
         self.model.to(torch.bfloat16).save_pretrained(self.out)
         (self.out / "README.md").write_text(card, encoding="utf-8")
         (self.out / "training.json").write_text(
