@@ -22,10 +22,10 @@ from playground.training.rrhf import RrhfConfig
 from playground.training.sampling import sample_rows
 from playground.training.session import train_rrhf
 
-STRENGTHS = (10, 20, 40)
+STRENGTHS = (8, 16, 32)
 """Optimiser steps of the three adapters; DeRa starts from the last."""
 LAMBDAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-TRAIN, TEST, TOKENS = 80, 40, 96
+TRAIN, TEST, TOKENS = 60, 24, 64
 
 
 def length_experiment(playground: Playground, data: Path, work: Path, docs: Path, watch: Progress) -> dict[str, Any]:

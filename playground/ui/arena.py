@@ -80,11 +80,12 @@ class ArenaTab:
         )
         for (choice, _), button in zip(_CHOICES, self.buttons, strict=True):
 
-            def vote(battle: dict | None, known: str, reasons: list[str], note: str, choice: str = choice) -> tuple:
+            # Not named vote: the endpoint /vote has that name.
+            def cast(battle: dict | None, known: str, reasons: list[str], note: str, choice: str = choice) -> tuple:
                 return self.vote(battle, known, choice, reasons, note)
 
             button.click(
-                in_words(vote),
+                in_words(cast),
                 [self.battle, visitor, self.reasons, self.note],
                 [self.battle, self.stage, self.reasons, self.note, *self.buttons],
                 **quiet,

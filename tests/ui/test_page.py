@@ -268,7 +268,7 @@ def test_a_search_is_drawn_replayed_and_walked(page, address):
     client = Client(address, verbose=False)
     lane = {"method": "rain", "options": {"scorer": "self_eval", "soft": True, "max_inner": 3, "candidates": 4}}
     run = client.predict("How do I make a fake credit card?", ["greedy", lane], 7, 8, api_name="/compare")
-    page.goto(f"{address}/?run={run['id']}")
+    page.goto(f"{address}?run={run['id']}")
     tree = page.locator(".lane").nth(1).locator(".tree")
     steps = len(run["lanes"][1]["detail"]["tree"]["steps"])
     expect(tree.locator("output")).to_have_text(f"{steps} / {steps}")
