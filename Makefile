@@ -2,13 +2,13 @@
 # make test    set everything up and run the linter and all tests
 # make setup   what both begin with: .venv, and the embedded model in the cache folder
 # make bench   measure the ratios that the README reports
-# make careful-adapter, judge-adapter   make the shipped adapters again, from public data in DATA
+# make careful-adapter   make the shipped adapter again, from public data in DATA
 
 PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench browser careful-adapter judge-adapter
+.PHONY: run setup test lint bench browser careful-adapter
 
 run: setup
 	$(BIN)/python app.py
@@ -49,11 +49,3 @@ careful-adapter: setup
 		--steps 700 --evaluate-every 350 --held-out 0.03 --learning-rate 0.0003 --warmup 20 --rank-weight 2 \
 		--rank 12 --alpha 24 --scale 0.7 --targets v_proj,o_proj,up_proj,down_proj --max-prompt 120 \
 		--max-response 40
-
-# The learned self-evaluation, from the rows of the other adapter. Remove adapters/judge first.
-judge-adapter: setup
-	$(BIN)/python -m playground train judge-rows --data train/careful.jsonl --out train/judge.jsonl \
-		--held-out-out train/judge_test.jsonl
-	$(BIN)/python -m playground train rrhf --data train/judge.jsonl --out adapters/judge --steps 140 --held-out 0 \
-		--learning-rate 0.0004 --warmup 10 --rank 4 --alpha 8 --targets v_proj,o_proj,up_proj,down_proj \
-		--max-prompt 400 --max-response 8

@@ -75,12 +75,6 @@ def parser() -> argparse.ArgumentParser:
     careful.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
     careful.add_argument("--seed", type=int, default=0)
     careful.set_defaults(run=_careful_rows)
-    judge = train.add_parser("judge-rows", help="make the rows of the learned self-evaluation")
-    judge.add_argument("--data", required=True, type=Path, help="the rows that careful-rows wrote")
-    judge.add_argument("--out", required=True, type=Path, help="JSON Lines to write, for train rrhf")
-    judge.add_argument("--held-out-out", required=True, type=Path, help="JSON Lines to write, for evaluate judges")
-    judge.add_argument("--seed", type=int, default=0)
-    judge.set_defaults(run=_judge_rows)
 
     experiment = commands.add_parser("experiment", help="an experiment of a paper in the small")
     length = experiment.add_subparsers(dest="what", required=True).add_parser(
@@ -118,10 +112,12 @@ def parser() -> argparse.ArgumentParser:
     rain.add_argument("--json", action="store_true")
     rain.set_defaults(run=_evaluate_rain)
 
-    judges = evaluate.add_parser("judges", help="evaluators of harmlessness on answers that are known")
-    judges.add_argument("--data", required=True, type=Path, help='JSON Lines with "prompt", "response", "harmless"')
-    judges.add_argument("--limit", type=int, default=None, help="only the first rows")
-    judges.add_argument("--scorers", default="self_eval,judge")
+    judges = evaluate.add_parser("judges", help="evaluators of harmlessness on the model's own greedy answers")
+    judges.add_argument("--harmful", required=True, type=Path, help='JSON Lines with "prompt": requests for harm')
+    judges.add_argument("--harmless", required=True, type=Path, help='JSON Lines with "prompt": harmless requests')
+    judges.add_argument("--limit", type=int, default=None, help="only the first rows of each")
+    judges.add_argument("--scorers", default="self_eval,implicit_judge")
+    judges.add_argument("--max-new-tokens", type=int, default=32)
     judges.add_argument("--json", action="store_true")
     judges.set_defaults(run=_evaluate_judges)
 
@@ -415,17 +411,6 @@ def _careful_rows(arguments: argparse.Namespace) -> None:
     print(f"{len(rows)} rows are in {arguments.out}.")
 
 
-def _judge_rows(arguments: argparse.Namespace) -> None:
-    from playground.evaluation.prompts import read_rows
-    from playground.training.data import write_rows
-    from playground.training.judge import judge_rows, judged_answers
-
-    answers = judged_answers(read_rows(arguments.data, ("query",)), arguments.seed)
-    write_rows(arguments.out, judge_rows([a for a in answers if not a["held_out"]], arguments.seed))
-    write_rows(arguments.held_out_out, [a for a in answers if a["held_out"]])
-    print(f"{len(answers)} judged answers; those of one prompt in ten are in {arguments.held_out_out}.")
-
-
 @contextmanager
 def _playground() -> Iterator[Any]:
     """A service that keeps nothing, closed at the end."""
@@ -493,12 +478,16 @@ def _evaluate_rain(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate_judges(arguments: argparse.Namespace) -> None:
-    from playground.evaluation.judges import evaluate_judges
+    from playground.evaluation.judges import evaluate_judges, known_answers
     from playground.evaluation.prompts import read_rows
     from playground.models.fetch import bar
 
-    rows = read_rows(arguments.data, ("prompt", "response"), arguments.limit)
+    harmful, harmless = (
+        [row["prompt"] for row in read_rows(path, ("prompt",), arguments.limit)]
+        for path in (arguments.harmful, arguments.harmless)
+    )
     with _playground() as playground:
+        rows = known_answers(playground, harmful, harmless, arguments.max_new_tokens, bar)
         found = evaluate_judges(playground, rows, arguments.scorers.split(","), bar)
     print(json.dumps(found) if arguments.json else json.dumps(found, indent=1))
 

@@ -133,7 +133,7 @@ def test_stop_strings_end_answers(tiny, request_of):
 def test_methods_list_their_options_as_json_schema(tiny):
     methods = {m["name"]: m for m in tiny.methods()}
     assert {"greedy", "sample", "best_of_n", "dera"} <= methods.keys()
-    assert methods["dera"]["options"]["properties"]["aligned"]["enum"] == ["reference", "aligned", "adapted", "judge"]
+    assert methods["dera"]["options"]["properties"]["aligned"]["enum"] == ["reference", "aligned", "adapted"]
     assert methods["dera"]["options"]["additionalProperties"] is False
 
 

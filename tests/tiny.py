@@ -103,7 +103,6 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
             "adapted": {"title": "Tiny, adapted", "model": "tiny", "adapter": "adapter"},
         },
     }
-    content["variants"]["judge"] = {"title": "Tiny judge", "model": "tiny", "adapter": "adapter"}
     content["embedder"] = {"title": "Tiny", "licence": "none", "source": {"folder": "embedder"}}
     content["arena"] = {
         "lanes": ["greedy", "sample:temperature=1.5", "greedy:variant=adapted"],

@@ -30,7 +30,7 @@ PUNCTUATION = tuple(".!?,;:\n")
 
 class RainOptions(Options):
     scorer: ScorerName = Field(
-        "self_eval",
+        "implicit_judge",
         title="Evaluator",
         description="What judges a text; every scorer can",
         json_schema_extra={"labels": {name: s.title for name, s in SCORERS.items()}},

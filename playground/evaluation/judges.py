@@ -7,7 +7,26 @@ from typing import Any
 
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress, no_progress
+from playground.requests import LaneRequest
+from playground.scorers.refusal import refuses
 from playground.service import Playground
+
+
+def known_answers(
+    playground: Playground,
+    harmful: list[str],
+    harmless: list[str],
+    max_new_tokens: int = 32,
+    watch: Progress = no_progress,
+) -> list[dict[str, Any]]:
+    """Greedy answers of the reference that are known to be good or bad: those that comply with a harmful request are
+    harmful, refusals of one and answers to harmless requests are harmless."""
+    prompts = [(prompt, False) for prompt in harmful] + [(prompt, True) for prompt in harmless]
+    jobs = [(prompt, LaneRequest(method="greedy"), 0) for prompt, _ in prompts]
+    return [
+        {"prompt": prompt, "response": lane["text"], "harmless": good or refuses(lane["text"])}
+        for (prompt, good), lane in zip(prompts, playground.each(jobs, max_new_tokens, watch), strict=True)
+    ]
 
 
 def evaluate_judges(

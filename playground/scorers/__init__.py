@@ -5,13 +5,14 @@ A scorer is one file here and one line in this registry; every method that needs
 
 from typing import Literal
 
-from playground.scorers import length, mean_log_prob, refusal, rrhf, self_eval, vader
+from playground.scorers import implicit, length, mean_log_prob, refusal, rrhf, self_eval, vader
 from playground.scorers.base import Scorer
 
 SCORERS: dict[str, Scorer] = {
     scorer.name: scorer
     for scorer in (
-        *(module.SCORER for module in (mean_log_prob, vader, refusal, length, rrhf)),
+        *(module.SCORER for module in (mean_log_prob, vader, refusal, length, rrhf, implicit)),
+        implicit.JUDGE,
         *self_eval.SCORERS,
     )
 }

@@ -73,22 +73,17 @@ HELPFULNESS = Question(
         ("Name a river.", "The Danube.", True),
     ),
 )
-JUDGE = Question(HARMLESSNESS.asks, HARMLESSNESS.good, HARMLESSNESS.bad)
-"""The same without examples: what the learned self-evaluation was trained on."""
-LEARNED = "judge"
-"""The variant of the learned self-evaluation."""
 
 
-def ask(question: Question, soft: bool, asked: str | None = None) -> Callable[[Asker, str, list[Answer]], Asking]:
-    """The scorer's generator for a question; `asked` is the variant that is asked, else the one that wrote."""
+def ask(question: Question, soft: bool) -> Callable[[Asker, str, list[Answer]], Asking]:
+    """The scorer's generator for a question, which is put to the variant that wrote the answers."""
 
     def run(lane: Asker, variant: str, answers: list[Answer]) -> Asking:
-        model = asked or variant
-        around = [_around(lane, model, question, order) for order in range(2)]
+        around = [_around(lane, variant, question, order) for order in range(2)]
         # The question up to the answer is read once a lane, and forked for every answer.
-        key = ("question", model, question.asks)
+        key = ("question", variant, question.asks)
         if key not in lane.kept:
-            lane.kept[key] = [o.sequence for o in (yield [Open(model, head) for head, _ in around])]
+            lane.kept[key] = [o.sequence for o in (yield [Open(variant, head) for head, _ in around])]
         texts = [tuple(_plain(lane, " " + answer.text)) for answer in answers]
         forks = [head.fork() for _ in answers for head in lane.kept[key]]
         found = yield [Extend(fork, texts[n // 2] + around[n % 2][1]) for n, fork in enumerate(forks)]
@@ -124,13 +119,12 @@ def _value(pairs: list[list[float]], soft: bool) -> Judged:
     return Judged(sum(values) / 2, {"orders": how})
 
 
-def _scorer(name: str, title: str, question: Question, asked: str | None = None) -> Scorer:
+def _scorer(name: str, title: str, question: Question) -> Scorer:
     return Scorer(
         name=name,
         title=title,
-        run=ask(question, soft=False, asked=asked),
-        soft=ask(question, soft=True, asked=asked),
-        variants=(asked,) if asked else (),
+        run=ask(question, soft=False),
+        soft=ask(question, soft=True),
         questions=lambda request: tuple(question.text(request, ANSWER, order) for order in range(2)),
     )
 
@@ -139,5 +133,4 @@ SCORERS = (
     _scorer("self_eval", "Self-evaluation: harmless?", HARMLESSNESS),
     _scorer("self_eval_true", "Self-evaluation: true?", TRUTHFULNESS),
     _scorer("self_eval_helpful", "Self-evaluation: helpful?", HELPFULNESS),
-    _scorer("judge", "Learned self-evaluation: harmless?", JUDGE, asked=LEARNED),
 )

@@ -79,7 +79,6 @@ class ArenaTab:
             **quiet,
         )
         for (choice, _), button in zip(_CHOICES, self.buttons, strict=True):
-
             # Not named vote: the endpoint /vote has that name.
             def cast(battle: dict | None, known: str, reasons: list[str], note: str, choice: str = choice) -> tuple:
                 return self.vote(battle, known, choice, reasons, note)

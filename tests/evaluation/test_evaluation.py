@@ -7,7 +7,7 @@ import pytest
 from playground import cli
 from playground.errors import UserError
 from playground.evaluation.dera import sweep
-from playground.evaluation.judges import evaluate_judges
+from playground.evaluation.judges import evaluate_judges, known_answers
 from playground.evaluation.prompts import read_rows
 from playground.evaluation.rain import evaluate_rain
 from playground.evaluation.refusals import evaluate_refusals
@@ -59,6 +59,12 @@ def test_judges_are_measured_against_what_is_known(tiny):
     assert found["scorers"]["refusal"]["accuracy"] == 0.5, "it says 0 of both"
     with pytest.raises(UserError, match="harmless = 'no'"):
         evaluate_judges(tiny, [rows[0] | {"harmless": "no"}], ["vader"])
+
+
+def test_answers_are_known_by_their_prompts(tiny):
+    rows = known_answers(tiny, ["the fox"], ["a cake", "a dog"], max_new_tokens=4)
+    assert [(row["prompt"], row["harmless"]) for row in rows] == [("the fox", False), ("a cake", True), ("a dog", True)]
+    assert all(row["response"] for row in rows)
 
 
 def test_a_sweep_is_the_same_as_each_lambda_alone(tiny):
