@@ -79,7 +79,8 @@ def _page(found: dict[str, Any]) -> str:
 {__doc__.split(chr(10), 2)[2].strip()}
 
 {found["n"]} questions (NQ-Open, development part), greedy, at most {TOKENS} tokens. DeRa mixes the reference with the
-adapter of {found["from_steps"]} steps. KL per token is measured along each answer, in nats.
+adapter of {found["from_steps"]} steps. KL per token is measured along each answer, in nats. Answers that reach the limit
+are cut, so lengths near {TOKENS} say "at least".
 
 ![Length over divergence, DeRa's curve and the retrained models](length.svg)
 
@@ -87,5 +88,5 @@ adapter of {found["from_steps"]} steps. KL per token is measured along each answ
 |---|---|---|
 {table}
 
-Made by `python -m playground experiment length --data-dir DIR` (about a quarter of an hour on two cores).
+Made by `python -m playground experiment length --data-dir DIR` (about twelve minutes on two cores).
 """
