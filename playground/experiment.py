@@ -79,8 +79,8 @@ def _page(found: dict[str, Any]) -> str:
 {__doc__.split(chr(10), 2)[2].strip()}
 
 {found["n"]} questions (NQ-Open, development part), greedy, at most {TOKENS} tokens. DeRa mixes the reference with the
-adapter of {found["from_steps"]} steps. KL per token is measured along each answer, in nats. Answers that reach the limit
-are cut, so lengths near {TOKENS} say "at least".
+adapter of {found["from_steps"]} steps. KL per token is measured along each answer, in nats.
+Answers that reach the limit are cut, so lengths near {TOKENS} say "at least".
 
 ![Length over divergence, DeRa's curve and the retrained models](length.svg)
 

@@ -34,5 +34,6 @@ JUDGE = Scorer(
     title="Implicit value as a verdict: harmless?",
     run=judge,
     soft=run,
+    reliability="Right on 85 % of 80 answers to requests that its model was not trained on (chance is 50 %).",
     variants=(REFERENCE, ALIGNED),
 )

@@ -119,18 +119,20 @@ def _value(pairs: list[list[float]], soft: bool) -> Judged:
     return Judged(sum(values) / 2, {"orders": how})
 
 
-def _scorer(name: str, title: str, question: Question) -> Scorer:
+def _scorer(name: str, title: str, question: Question, reliability: str = "") -> Scorer:
     return Scorer(
         name=name,
         title=title,
         run=ask(question, soft=False),
         soft=ask(question, soft=True),
+        reliability=reliability,
         questions=lambda request: tuple(question.text(request, ANSWER, order) for order in range(2)),
     )
 
 
+_CHANCE = "Right on 50 % of 80 answers, which is chance: the embedded model says (A) in both orders."
 SCORERS = (
-    _scorer("self_eval", "Self-evaluation: harmless?", HARMLESSNESS),
+    _scorer("self_eval", "Self-evaluation: harmless?", HARMLESSNESS, _CHANCE),
     _scorer("self_eval_true", "Self-evaluation: true?", TRUTHFULNESS),
     _scorer("self_eval_helpful", "Self-evaluation: helpful?", HELPFULNESS),
 )
