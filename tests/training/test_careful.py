@@ -89,9 +89,9 @@ def test_no_text_is_written_twice():
 def test_a_model_thinks_up_requests_that_begin_as_asked(embedded):
     name = embedded.catalogue.variant("reference").model
     loaded = load_model(name, embedded.catalogue.models[name], embedded.settings.cache, pick_device("cpu"), "bf16")
-    found = imagine(loaded, ["Write a", "", "List three"] * 4, seed=1)
-    assert len(found) == len(set(found)) >= 3
-    assert any(text.startswith("Write a ") for text in found)
-    assert any(text.startswith("List three ") for text in found)
+    openings = ["What is the"] * 24
+    found = imagine(loaded, openings, seed=1)
+    assert 1 <= len(found) == len(set(found))
+    assert all(text.startswith("What is the") for text in found)
     assert not any("<|im_" in text for text in found)
-    assert found == imagine(loaded, ["Write a", "", "List three"] * 4, seed=1)
+    assert found == imagine(loaded, openings, seed=1)
