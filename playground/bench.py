@@ -209,7 +209,7 @@ def rain(oracle: LoadedModel) -> dict[str, Any]:
     playground = Playground(replace(Settings(database=":memory:"), precision="fp32"))
     prompt = " ".join(PROMPTS * 3)
     options = {"scorer": "self_eval", "soft": True, "max_inner": 3, "max_seconds": 3600}
-    request = RunRequest.checked(prompt=prompt, lanes=[{"method": "rain", "options": options}], max_new_tokens=3)
+    request = RunRequest.checked(prompt=prompt, lanes=[{"method": "rain", "options": options}], max_new_tokens=10)
     try:
         playground.compare(_request(PROMPTS[0], ["rain:max_inner=1"], 1))  # warm
         began = time.perf_counter()
