@@ -428,7 +428,7 @@ class Playground:
         for prompt, response in texts:
             request = RunRequest.checked(prompt=prompt, lanes=[{"method": "greedy"}], max_new_tokens=1)
             lane = self.prepare(request, LaneRequest(method="greedy", options={"variant": variant})).lane
-            ids = lane.tokenizer(response, add_special_tokens=False, split_special_tokens=True).input_ids
+            ids = lane.ids(response)
             given = Draft(lane, 0, token_ids=[*ids, lane.tokenizer.eos_token_id] if ids else [], text=response)
             tasks.append(self.engine.submit(scorer.run(lane, variant, [given])))
         return [task.wait()[0] for task in tasks]

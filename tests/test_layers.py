@@ -7,9 +7,10 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "playground"
 # Each layer, and what it may import besides itself and the plain records.
-PLAIN = {"errors", "types", "settings"}
+PLAIN = {"errors", "types", "settings", "jsonl"}
 MAY = {
     "errors": set(),
+    "jsonl": {"errors"},
     "types": set(),
     "settings": {"errors"},
     "models": PLAIN,
@@ -17,7 +18,7 @@ MAY = {
     "store": PLAIN,
     "figures": PLAIN,
     "scorers": PLAIN | {"engine"},
-    "decoders": PLAIN | {"engine", "scorers"},
+    "decoders": PLAIN | {"engine", "models", "scorers"},
     "training": PLAIN | {"models", "scorers", "decoders", "requests", "service", "figures"},
     "requests": PLAIN | {"decoders"},
     "service": PLAIN | {"models", "engine", "decoders", "scorers", "store", "requests"},

@@ -7,6 +7,7 @@ drafts, names one of them the lane's answer, and writes what is worth seeing int
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from transformers import PreTrainedTokenizerBase
 from playground.decoders import logits
 from playground.engine.engine import Asking, Stopped
 from playground.engine.requests import Open, Opened
+from playground.models.prompts import plain_ids
 from playground.types import Cost
 
 SHOWN = 5
@@ -107,6 +109,16 @@ class Draft:
     def ended(self) -> bool:
         return self.finish_reason is not None
 
+    @property
+    def mean_log_prob(self) -> float:
+        """Per token, of those noted while drawing; -inf where there are none."""
+        return sum(self.log_probs) / len(self.log_probs) if self.log_probs else -math.inf
+
+    def as_candidate(self, score: float | None = None) -> dict[str, Any]:
+        """What is kept of one of several answers."""
+        kept = {"text": self.text, "token_ids": self.token_ids, "finish_reason": self.finish_reason or "stopped"}
+        return kept if score is None else kept | {"score": round(score, 5)}
+
     def append(self, token: int, log_prob: float | None = None, record: dict[str, Any] | None = None) -> None:
         """Take one more token and tell the lane's listener. `record` is what the page shows of it."""
         self.token_ids.append(token)
@@ -184,6 +196,10 @@ class Lane:
 
     def decode(self, ids: list[int]) -> str:
         return self.tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def ids(self, text: str) -> list[int]:
+        """The token ids of an answer's text."""
+        return plain_ids(self.tokenizer, text)
 
     def decode_one(self, token: int) -> str:
         """A token's text as it stands inside a text, with the space that opens it."""

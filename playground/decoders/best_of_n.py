@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from pydantic import Field
 
 from playground.decoders.base import Decoder, Lane
@@ -47,20 +45,17 @@ def run(lane: Lane, options: BestOfNOptions) -> Asking:
                 break
             distributions = yield [Extend(sequence, (draft.token_ids[-1],)) for draft, sequence, _ in branches]
     except Stopped:
-        lane.answer = max(drafts, key=lambda d: sum(d.log_probs) / len(d.log_probs) if d.log_probs else -math.inf)
+        lane.answer = max(drafts, key=lambda draft: draft.mean_log_prob)
         lane.detail["chosen"] = lane.answer.index
         raise
     finally:
-        lane.detail["candidates"] = [
-            {"text": d.text, "token_ids": d.token_ids, "finish_reason": d.finish_reason or "stopped"} for d in drafts
-        ]
+        lane.detail["candidates"] = [draft.as_candidate() for draft in drafts]
         lane.detail["scorer"] = options.scorer
     scores = yield from SCORERS[options.scorer].run(lane, options.variant, drafts)
     best = max(range(options.n), key=lambda i: scores[i])
     lane.answer = drafts[best]
     lane.detail["chosen"] = best
-    for candidate, score in zip(lane.detail["candidates"], scores, strict=True):
-        candidate["score"] = round(score, 5)
+    lane.detail["candidates"] = [draft.as_candidate(score) for draft, score in zip(drafts, scores, strict=True)]
 
 
 DECODER = Decoder(

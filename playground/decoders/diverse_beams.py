@@ -6,12 +6,11 @@ chosen it: argmax_y log p(y)/T − diversity · #{earlier beams that chose y} (t
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 
 from pydantic import Field
 
-from playground.decoders.base import Decoder, Draft, Lane, Options
+from playground.decoders.base import Decoder, Lane, Options
 from playground.engine.engine import Asking
 from playground.engine.requests import Extend
 
@@ -50,22 +49,12 @@ def run(lane: Lane, options: DiverseBeamsOptions) -> Asking:
             if beams:
                 distributions = yield [Extend(sequence, (draft.token_ids[-1],)) for draft, sequence in beams]
     finally:
-        lane.answer = max(drafts, key=_mean)
+        lane.answer = max(drafts, key=lambda draft: draft.mean_log_prob)
         lane.detail["chosen"] = lane.answer.index
         lane.detail["scorer"] = "mean log-probability"
         lane.detail["candidates"] = [
-            {
-                "text": d.text,
-                "token_ids": d.token_ids,
-                "finish_reason": d.finish_reason or "stopped",
-                **({"score": round(_mean(d), 5)} if d.log_probs else {}),
-            }
-            for d in drafts
+            draft.as_candidate(draft.mean_log_prob if draft.log_probs else None) for draft in drafts
         ]
-
-
-def _mean(draft: Draft) -> float:
-    return sum(draft.log_probs) / len(draft.log_probs) if draft.log_probs else -math.inf
 
 
 DECODER = Decoder(

@@ -328,7 +328,7 @@ class _Search:
         scorer = SCORERS[self.options.scorer]
         judge = scorer.soft if self.options.soft and scorer.soft else scorer.run
         if fresh:
-            answers = [Draft(self.lane, 0, token_ids=self._ids(text), text=text) for text in fresh]
+            answers = [Draft(self.lane, 0, token_ids=self.lane.ids(text), text=text) for text in fresh]
             for text, score in zip(fresh, (yield from judge(self.lane, self.options.variant, answers)), strict=True):
                 if not math.isfinite(score):
                     raise UserError(
@@ -407,9 +407,6 @@ class _Search:
         before = list(self.tree[leaf].tokens[-4:])
         kept = [token for token in tokens if token not in self.lane.end_ids]
         return self.lane.decode(before + kept)[len(self.lane.decode(before)) :] if kept else ""
-
-    def _ids(self, text: str) -> list[int]:
-        return self.lane.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
 
 
 def _first(token: int):

@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from playground.errors import UserError
+from playground.jsonl import numbered_lines
 
 
 def read_rows(path: Path, fields: tuple[str, ...], limit: int | None = None) -> list[dict[str, Any]]:
     """The first `limit` rows that have all `fields` as texts. Raises UserError with the line of one that has not."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The data {str(path)!r} cannot be read ({error}); name a JSON Lines file in UTF-8.") from None
     rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or len(rows) == limit:
-            continue
+    for number, line in numbered_lines(path)[:limit]:
         try:
             row = json.loads(line)
             good = all(isinstance(row[field], str) for field in fields)

@@ -27,7 +27,7 @@ def encode_chat(
         messages += [{"role": "user", "content": person}, {"role": "assistant", "content": model}]
     messages.append({"role": "user", "content": prompt})
     if tokenizer.chat_template is None:
-        return _plain(tokenizer, "\n\n".join(m["content"] for m in messages) + "\n\n")
+        return plain_ids(tokenizer, "\n\n".join(m["content"] for m in messages) + "\n\n")
     if instructions and not _takes_system(tokenizer):
         first, *rest = messages[1:]
         messages = [{"role": "user", "content": f"{instructions}\n\n{first['content']}"}, *rest]
@@ -41,12 +41,12 @@ def encode_chat(
     for mark, message in zip(marks, messages, strict=True):
         before, rest = rest.split(mark, 1)
         ids += tokenizer(before, add_special_tokens=False).input_ids
-        ids += _plain(tokenizer, message["content"])
+        ids += plain_ids(tokenizer, message["content"])
     return ids + tokenizer(rest, add_special_tokens=False).input_ids
 
 
-def _plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Ids of text in which nothing is special."""
+def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Ids of text in which nothing is special: an answer cannot end itself, nor a prompt its turn."""
     return tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
 
 

@@ -21,11 +21,12 @@ class Asker(Protocol):
     """The part of a lane that scorers use: put a variant's prompt, or another question, through the model."""
 
     prompt: str
-    tokenizer: Any
     ask: Callable[[str, str], list[int]]
     """(variant, another prompt) → its ids as a chat, up to where the answer starts."""
     kept: dict[Any, Any]
     """What scorers keep as long as the lane lasts: opened sequences, which need not be read again."""
+
+    def ids(self, text: str) -> list[int]: ...
 
     def open(self, *variants: str) -> Asking: ...
 

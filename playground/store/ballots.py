@@ -14,13 +14,12 @@ from typing import Any
 import pandas as pd
 
 from playground.errors import UserError, shown
-from playground.store.votes import CHOICES, FIELDS
+from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS
 
 FORMATS = ("rrhf", "trl", "csv", "parquet")
 _POINTS = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
 _TEXTS = ("battle", "created", "voter", "choice", "note", "category", "prompt", "system", "software", "method_a")
 _TEXTS += ("method_b", "text_a", "text_b")
-_PLAIN = ("reasons", "earlier", "options_a", "options_b", "models_a", "models_b")
 
 
 def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -83,7 +82,7 @@ def write_votes(votes: list[dict[str, Any]], form: str) -> bytes:
     if form not in FORMATS:
         raise UserError(f"The format {shown(form)} is not known; choose one of: {', '.join(FORMATS)}.")
     table = pd.DataFrame(
-        [{k: json.dumps(row[k], ensure_ascii=False) if k in _PLAIN else row[k] for k in FIELDS} for row in votes],
+        [{k: json.dumps(row[k], ensure_ascii=False) if k in JSON_FIELDS else row[k] for k in FIELDS} for row in votes],
         columns=list(FIELDS),
     )
     if form == "csv":
@@ -106,7 +105,7 @@ def read_votes(path: Path) -> list[dict[str, Any]]:
             rows = [vote for row in rows for vote in _provenance(row)]
         else:
             rows = pd.read_csv(
-                io.BytesIO(content), dtype=dict.fromkeys((*_TEXTS, *_PLAIN), str), keep_default_na=False
+                io.BytesIO(content), dtype=dict.fromkeys((*_TEXTS, *JSON_FIELDS), str), keep_default_na=False
             ).to_dict("records")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -127,7 +126,7 @@ def _provenance(row: dict[str, Any]) -> list[dict[str, Any]]:
 def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
     try:
         vote = {name: row[name] for name in FIELDS}
-        for name in _PLAIN:
+        for name in JSON_FIELDS:
             if isinstance(vote[name], str):
                 vote[name] = json.loads(vote[name])
         for name in ("hidden", "seed", "max_new_tokens", "forward_tokens_a", "forward_tokens_b"):

@@ -13,7 +13,6 @@ from typing import Any
 
 from playground.errors import UserError, shown
 from playground.store.connection import Connection
-from playground.store.runs import RunStore
 
 CHOICES = ("a", "b", "tie", "both_bad")
 REASONS = ("safer", "more helpful", "more truthful", "better written")
@@ -24,7 +23,7 @@ FIELDS = (
     *(f"{name}_{side}" for side in "ab" for name in _SIDE),
 )
 """The columns of a flat row."""
-_JSON = ("reasons", "earlier", "options_a", "options_b", "models_a", "models_b")
+JSON_FIELDS = ("reasons", "earlier", "options_a", "options_b", "models_a", "models_b")
 
 
 def now() -> str:
@@ -36,7 +35,7 @@ class VoteStore:
     """Battles and votes of a database. A vote is on the disk when `vote` returns."""
 
     def __init__(self, connection: Connection):
-        self._db, self._lock, self._runs = connection.db, connection.lock, RunStore(connection)
+        self._db, self._lock = connection.db, connection.lock
 
     def add_battle(self, battle: str, run: str, voter: str, first: int, category: str = "") -> None:
         """Note a battle between the two lanes of a saved run; lane `first` (0 or 1) is shown as A."""
@@ -67,12 +66,6 @@ class VoteStore:
         except sqlite3.IntegrityError:
             raise UserError("This battle has been voted on; a vote counts once. Ask for the next one.") from None
 
-    def voted(self, battle: str) -> str | None:
-        """The choice made in a battle, if any."""
-        with self._lock:
-            rows = list(self._db.query("select choice from votes where battle = ?", [battle]))
-        return rows[0]["choice"] if rows else None
-
     def counts_since(self, when: str, voter: str | None = None) -> int:
         """Battles begun since a time, by one voter or by all."""
         where, values = "created >= ?", [when]
@@ -98,7 +91,7 @@ class VoteStore:
             order by v.created, v.rowid"""
         with self._lock:
             found = list(self._db.query(query, {"hidden": hidden, "since": since, "method": method, "voter": voter}))
-        return [{k: json.loads(v) if k in _JSON else v for k, v in row.items()} for row in found]
+        return [{k: json.loads(v) if k in JSON_FIELDS else v for k, v in row.items()} for row in found]
 
     def take(self, rows: list[dict[str, Any]]) -> int:
         """Keep flat rows that came from elsewhere; those whose battle is known are passed over. Returns how many are

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from playground.errors import UserError
+from playground.jsonl import numbered_lines
 from playground.scorers.refusal import refuses
 
 TEXTS: dict[str, list[str]] = yaml.safe_load((Path(__file__).parent / "careful.yaml").read_text(encoding="utf-8"))
@@ -132,4 +133,4 @@ def _read(path: Path) -> list[dict[str, Any]]:
         raise UserError(
             f"The recipe needs {path}, which is not there; give the folder of the public data with --data-dir."
         )
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for _, line in numbered_lines(path)]

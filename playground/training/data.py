@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from playground.errors import UserError, shown
+from playground.jsonl import numbered_lines
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,8 @@ def read_rows(path: Path) -> Rows:
 
     Raises UserError if the file cannot be read or holds nothing to train on.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The data {str(path)!r} cannot be read ({error}); name a JSON Lines file in UTF-8.") from None
     rows, problems = [], []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path):
         try:
             rows.append(_row(json.loads(line)))
             if rows[-1].both_bad:

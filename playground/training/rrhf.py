@@ -20,7 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from playground.errors import UserError, shown
 from playground.models.loading import LoadedModel
-from playground.models.prompts import encode_chat
+from playground.models.prompts import encode_chat, plain_ids
 from playground.training.data import RankedRow
 
 IGNORED = -100
@@ -83,8 +83,7 @@ def encode(loaded: LoadedModel, row: RankedRow, config: RrhfConfig) -> list[tupl
         )
     pairs = []
     for response in row.responses:
-        ids = [*tokenizer(response, add_special_tokens=False, split_special_tokens=True).input_ids]
-        ids.append(tokenizer.eos_token_id)
+        ids = [*plain_ids(tokenizer, response), tokenizer.eos_token_id]
         pairs.append((prompt, ids[: config.max_response]))
     return pairs
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from playground.decoders import decoder
 from playground.errors import UserError, shown
+from playground.jsonl import numbered_lines
 from playground.models.fetch import Progress, no_progress
 from playground.requests import LaneRequest
 from playground.scorers import SCORERS
@@ -84,13 +85,7 @@ def read_given(path: Path) -> dict[str, list[str]]:
     """Responses of another model by prompt, from JSON Lines {"prompt" or "query", "responses" or "response"}. Raises
     UserError with the line of a row that is none."""
     found: dict[str, list[str]] = {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The answers {str(path)!r} cannot be read ({error}); name a JSON Lines file.") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, line in numbered_lines(path, "answers"):
         try:
             row = json.loads(line)
             prompt = row.get("prompt", row.get("query"))

@@ -16,6 +16,7 @@ import torch
 
 from playground import __version__
 from playground.errors import UserError, shown
+from playground.jsonl import numbered_lines
 from playground.models.fetch import Progress as LoadProgress
 from playground.models.fetch import no_progress
 from playground.models.loading import LoadedModel, load_model, pick_device
@@ -106,7 +107,7 @@ def _that_fit(loaded: LoadedModel, rows: list[RankedRow], config: RrhfConfig, sa
 def _card(data: Path, base: str, precision: str, config: RrhfConfig, training: RrhfTraining, skipped: int) -> str:
     """The model card: what it was made of, how, and what came out."""
     sources: Counter[tuple[str, str]] = Counter()
-    for line in data.read_text(encoding="utf-8").splitlines():
+    for _, line in numbered_lines(data):
         try:
             row = json.loads(line)
             sources[(row.get("source", "not stated"), row.get("licence", "not stated"))] += 1

@@ -203,6 +203,13 @@ def test_bad_rows_are_told_with_their_line_and_kept_out(tmp_path, row, words):
     assert words in found.problems[0]
 
 
+def test_a_line_separator_inside_a_text_ends_no_row(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    row = {"prompt": "q\u2028r", "chosen": "a\x85b", "rejected": "c\u2029d"}
+    path.write_text(json.dumps(row, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert read_rows(path).rows == [RankedRow("q\u2028r", ("a\x85b", "c\u2029d"), (1.0, 0.0))]
+
+
 def test_useless_data_is_refused_with_the_reason(tmp_path):
     path = tmp_path / "rows.jsonl"
     with pytest.raises(UserError, match="cannot be read"):
