@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import itertools
+import json
 import random
 import secrets
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from playground.decoders import decoder
@@ -41,12 +43,22 @@ class Arena:
         return self._chance.choice(self.spec.prompts).text
 
     def pair(self) -> tuple[LaneRequest, LaneRequest]:
-        """Two different lanes in random order. Pairs that were seldom compared come up more often."""
-        lanes = {lane: LaneRequest.parse(lane) for lane in self.spec.lanes}
-        labels = {lane: self.label(request.method, request.checked().model_dump()) for lane, request in lanes.items()}
-        seen = Counter(frozenset((row["label_a"], row["label_b"])) for row in self.labelled())
+        """Two different lanes in random order; pairs of which the votes leave most open come up most often.
+
+        What is open of a pair is the variance of its rate of wins, as a Beta distribution over it tells: great for
+        pairs that seldom met, and for those that are even; never 0, so that all come up.
+        """
+        self.playground.discover()
+        requests = [LaneRequest.parse(lane) for lane in self.playground.catalogue.arena_lanes]
+        lanes = {self.label(r.method, r.checked().model_dump()): r for r in requests}
+        points: Counter[tuple[str, str]] = Counter()
+        for row in self.votes.compared():
+            a, b = (self.label(row[f"method_{s}"], json.loads(row[f"options_{s}"])) for s in "ab")
+            won = {"a": 1.0, "b": 0.0}.get(row["choice"], 0.5)
+            points[a, b] += won * row["votes"]
+            points[b, a] += (1 - won) * row["votes"]
         pairs = list(itertools.combinations(lanes, 2))
-        weights = [1 / (1 + seen[frozenset((labels[a], labels[b]))]) for a, b in pairs]
+        weights = [_variance(1 + points[a, b], 1 + points[b, a]) for a, b in pairs]
         chosen = list(self._chance.choices(pairs, weights)[0])
         self._chance.shuffle(chosen)
         return lanes[chosen[0]], lanes[chosen[1]]
@@ -110,23 +122,22 @@ class Arena:
             fields = {}
         return lane_label(method, options, {name: field.default for name, field in fields.items()})
 
-    def labelled(self, **which: Any) -> list[dict[str, Any]]:
-        """Flat rows of votes (see VoteStore.rows) with each side's name."""
-        rows = self.votes.rows(**which)
+    def leaderboard(self, category: str = "", reason: str = "", adjust: tuple[str, ...] = ()) -> dict[str, Any]:
+        """Strengths from all votes, or those on one category of prompts, or those given for one reason; `adjust` as in
+        `ranking.leaderboard`."""
+        label = cache(lambda method, options: self.label(method, json.loads(options)))
+        rows = self.votes.judgments(category, reason)
         for row in rows:
             for side in "ab":
-                row[f"label_{side}"] = self.label(row[f"method_{side}"], row[f"options_{side}"])
-        return rows
-
-    def leaderboard(self, category: str = "", reason: str = "") -> dict[str, Any]:
-        """Strengths from all votes, or those on one category of prompts, or those given for one reason."""
-        rows = [
-            row
-            for row in self.labelled()
-            if (not category or row["category"] == category) and (not reason or reason in row["reasons"])
-        ]
-        return leaderboard(rows)
+                row[f"label_{side}"] = label(row[f"method_{side}"], row[f"options_{side}"])
+        return leaderboard(rows, adjust)
 
     def _signature(self, battle: str, voter: str) -> str:
         key = self.playground.settings.secret.encode()
         return hmac.new(key, f"{battle} {voter}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _variance(wins: float, losses: float) -> float:
+    """Of a Beta distribution."""
+    both = wins + losses
+    return wins * losses / (both**2 * (both + 1))

@@ -160,6 +160,9 @@ def parser() -> argparse.ArgumentParser:
     board = commands.add_parser("leaderboard", help="methods by strength, from the arena's votes")
     board.add_argument("--category", default="", help="only prompts of this category")
     board.add_argument("--reason", default="", help="only votes given for this reason")
+    board.add_argument(
+        "--adjust", action="append", default=[], help="for differences of: length, time; may be repeated"
+    )
     board.add_argument("--json", action="store_true")
     board.set_defaults(run=_leaderboard)
 
@@ -574,16 +577,17 @@ def _forget_voter(arguments: argparse.Namespace) -> None:
 
 def _leaderboard(arguments: argparse.Namespace) -> None:
     from playground.arena import Arena
+    from playground.ranking import effects_in_words
     from playground.service import Playground
 
     playground = Playground()
-    found = Arena(playground).leaderboard(arguments.category, arguments.reason)
+    found = Arena(playground).leaderboard(arguments.category, arguments.reason, tuple(arguments.adjust))
     playground.close()
     if arguments.json:
         print(json.dumps(found))
         return
-    for warning in found["warnings"]:
-        print(warning)
+    for sentence in found["warnings"] + effects_in_words(found):
+        print(sentence)
     for m in found["methods"]:
         print(f"{m['rank']}. {m['method']}: {m['strength']:.0f} ({m['low']:.0f} to {m['high']:.0f}), {m['wins']} won")
 

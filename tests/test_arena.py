@@ -1,6 +1,7 @@
 """The arena: battles that tell nothing, votes that count once, and the way into training."""
 
 import json
+import shutil
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -9,9 +10,11 @@ import pytest
 from playground import cli
 from playground.arena import Arena
 from playground.errors import UserError
+from playground.requests import LaneRequest
 from playground.service import Playground
 from playground.settings import Settings
 from playground.store.ballots import write_votes
+from tests.tiny import make_catalogue
 
 
 @pytest.fixture
@@ -51,6 +54,36 @@ def test_a_vote_counts_once_and_reveals_who_wrote_what(arena):
 def test_which_lane_is_shown_first_is_chance(arena):
     firsts = {arena.votes.battle(arena.battle("me")["battle"].split(".")[0])["first"] for _ in range(12)}
     assert firsts == {0, 1}
+
+
+def flat_vote(battle, a, b, choice, **more):
+    """A vote of elsewhere between two lanes of the tiny catalogue's arena, as `votes import` reads it."""
+    row = {"battle": battle, "created": "2026-01-01", "voter": "v", "choice": choice, "reasons": [], "note": ""}
+    row |= {"category": "", "hidden": 0, "prompt": "p", "system": "", "earlier": [], "seed": 0, "max_new_tokens": 1}
+    row |= {"software": "s"}
+    for side, lane in (("a", a), ("b", b)):
+        request = LaneRequest.parse(lane)
+        row |= {f"method_{side}": request.method, f"options_{side}": request.checked().model_dump()}
+        row |= {f"models_{side}": {}, f"text_{side}": "t", f"seconds_{side}": 1.0, f"forward_tokens_{side}": 1}
+    return row | more
+
+
+def test_pairs_of_which_most_is_open_come_up_most_often(arena):
+    one, two, three = arena.spec.lanes
+    votes = [flat_vote(f"{n}", one, two, "a") for n in range(60)]
+    votes += [flat_vote(f"even{n}", two, three, "ab"[n % 2]) for n in range(60)]
+    arena.votes.take(votes)
+
+
+def test_an_adapter_that_was_trained_since_joins_the_arena(tmp_path):
+    playground = Playground(Settings(catalogue=make_catalogue(tmp_path), database=":memory:", precision="fp32"))
+    try:
+        arena = Arena(playground)
+        assert not any("voted" in str(lane.options) for _ in range(20) for lane in arena.pair())
+        shutil.copytree(playground.catalogue.variant("adapted").adapter, tmp_path / "adapters" / "voted")
+        assert any(lane.options.get("variant") == "voted" for _ in range(60) for lane in arena.pair())
+    finally:
+        playground.close()
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,19 @@ MAY = {
     "service": PLAIN | {"models", "engine", "decoders", "scorers", "store", "requests"},
     "evaluation": PLAIN | {"service", "requests", "scorers", "models"},
     "ui": PLAIN
-    | {"service", "requests", "decoders", "scorers", "models", "figures", "evaluation", "training", "arena", "store"},
+    | {
+        "service",
+        "requests",
+        "decoders",
+        "scorers",
+        "models",
+        "figures",
+        "evaluation",
+        "training",
+        "arena",
+        "ranking",
+        "store",
+    },
     "bench": PLAIN | {"service", "requests", "models", "engine"},
     "ranking": PLAIN,
     "arena": PLAIN | {"service", "requests", "decoders", "store", "ranking"},
@@ -32,6 +44,7 @@ MAY = {
     "cli": PLAIN
     | {
         "experiment",
+        "ranking",
         "arena",
         "store",
         "service",

@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from playground.ranking import lane_label, leaderboard
+from playground.errors import UserError
+from playground.ranking import effects_in_words, lane_label, leaderboard
 
 
 def vote(a, b, choice, voter="v"):
     side = {"seconds_a": 1.0, "seconds_b": 3.0, "forward_tokens_a": 10, "forward_tokens_b": 30}
+    side |= {"length_a": 100, "length_b": 100}
     return {"label_a": a, "label_b": b, "choice": choice, "voter": voter} | side
 
 
@@ -79,6 +81,39 @@ def test_one_voter_makes_wider_intervals_than_many():
     few = leaderboard([row | {"voter": f"v{n % 4}"} for n, row in enumerate(rows)])["methods"]
     assert [m["strength"] for m in many] == [m["strength"] for m in few]
     assert all(m["low"] < m["high"] for m in many)
+
+
+def judged_by_length(votes, worth, seed):
+    """Votes between two equal methods, one of which writes longer; people like length, by `worth` points a doubling."""
+    rng, rows = np.random.default_rng(seed), []
+    for n in range(votes):
+        doublings = rng.normal(1.0, 0.7)
+        wins = rng.random() < 1 / (1 + 10 ** (-worth * doublings / 400))
+        rows.append(vote("long", "short", "a" if wins else "b", f"v{n % 60}") | {"length_a": 100 * 2**doublings})
+    return rows
+
+
+def test_adjusted_for_length_equal_methods_are_equal_and_the_effect_is_found():
+    rows = judged_by_length(4000, 120, 5)
+    plain = {m["method"]: m for m in leaderboard(rows)["methods"]}
+    assert plain["long"]["low"] > plain["short"]["high"]
+    found = leaderboard(rows, ("length",))
+    adjusted = {m["method"]: m for m in found["methods"]}
+    assert adjusted["long"]["low"] < adjusted["short"]["high"]
+    assert found["effects"]["length"]["low"] < 120 < found["effects"]["length"]["high"]
+    assert effects_in_words(found)[0].startswith("Twice the length is worth +1")
+    for m in found["methods"]:
+        assert m["low"] <= m["strength"] <= m["high"]
+
+
+def test_without_differences_adjusting_changes_little():
+    rows = simulated(TRUE, 2000, 50, 1, ties=0.0001)
+    plain = {m["method"]: m["strength"] for m in leaderboard(rows)["methods"]}
+    found = leaderboard(rows, ("length", "time"))
+    assert all(abs(m["strength"] - plain[m["method"]]) < 15 for m in found["methods"])
+    assert abs(found["effects"]["length"]["points"]) < 1
+    with pytest.raises(UserError, match="length, time"):
+        leaderboard(rows, ("colour",))
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
     content["embedder"] = {"title": "Tiny", "licence": "none", "source": {"folder": "embedder"}}
     content["arena"] = {
         "lanes": ["greedy", "sample:temperature=1.5", "greedy:variant=adapted"],
+        "newcomers": ["greedy:variant={name}"],
         "prompts": [{"text": "the fox", "category": "animals"}, {"text": "a cake", "category": "food"}],
         "max_new_tokens": 6,
         "battles_an_hour": 5000,

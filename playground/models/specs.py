@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError
 
 from playground.errors import UserError, shown
 
@@ -81,6 +81,8 @@ class ArenaSpec(_Strict):
 
     lanes: tuple[str, ...] = Field(min_length=2)
     """Lanes as on the command line, METHOD:OPTION=VALUE,…"""
+    newcomers: tuple[str, ...] = ()
+    """Lanes that every adapter found in adapters/ takes part with; {name} stands for its variant."""
     prompts: tuple[PoolPrompt, ...] = Field(min_length=1)
     max_new_tokens: int = Field(96, ge=1, le=2048)
     battles_an_hour: int = Field(120, ge=1)
@@ -103,6 +105,18 @@ class Catalogue(_Strict):
     variants: dict[Name, VariantSpec]
     embedder: EmbedderSpec | None = None
     arena: ArenaSpec | None = None
+    _found: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Variants that models.yaml does not name: adapters that lie in adapters/."""
+        return tuple(self._found)
+
+    @property
+    def arena_lanes(self) -> tuple[str, ...]:
+        """The lanes that meet in the arena."""
+        newcomers = [lane.format(name=name) for name in self._found for lane in self.arena.newcomers]
+        return (*self.arena.lanes, *newcomers)
 
     def variant(self, name: str) -> VariantSpec:
         """The variant of that name. Raises UserError that lists the names there are."""
@@ -227,6 +241,7 @@ def add_found_adapters(catalogue: Catalogue, folder: Path) -> None:
             model = catalogue.variants["reference"].model
         if model in catalogue.models:
             catalogue.variants[there.name] = VariantSpec(title=there.name, model=model, adapter=there)
+            catalogue._found.append(there.name)
 
 
 def _first_problem(error: ValidationError, content: object, line_of) -> tuple[int, str]:

@@ -26,6 +26,16 @@ FIELDS = (
 JSON_FIELDS = ("reasons", "earlier", "options_a", "options_b", "models_a", "models_b")
 
 
+_JOINED = """votes v join battles b on b.id = v.battle
+                 join lanes la on la.run = b.run and la.position = b.first
+                 join lanes lb on lb.run = b.run and lb.position = 1 - b.first"""
+
+
+def _columns(*names: str) -> str:
+    """Columns of both lanes of a battle."""
+    return ", ".join(f"l{side}.{name} as {name}_{side}" for side in "ab" for name in names)
+
+
 def now() -> str:
     """The time as it is stored: UTC, ISO 8601, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -74,23 +84,42 @@ class VoteStore:
         with self._lock:
             return next(self._db.query(f"select count(*) as n from battles where {where}", values))["n"]
 
+    def compared(self) -> list[dict[str, Any]]:
+        """How often which lanes met and how it ended: {"method_a", "options_a", "method_b", "options_b", "choice",
+        "votes"}, hidden votes left out."""
+        return self._read(f"""
+            select {_columns("method", "options")}, v.choice, count(*) as votes
+            from {_JOINED} where not v.hidden group by 1, 2, 3, 4, 5""")
+
+    def judgments(self, category: str = "", reason: str = "") -> list[dict[str, Any]]:
+        """What a ranking needs of every vote that is not hidden, or of those on one category of prompts, or given for
+        one reason: {"voter", "choice", and for each side method, options, seconds, forward_tokens, length (of the
+        answer, in characters)}. Options are JSON texts."""
+        query = f"""
+            select b.voter, v.choice, {_columns("method", "options", "seconds", "forward_tokens")},
+                   length(la.text) as length_a, length(lb.text) as length_b
+            from {_JOINED}
+            where not v.hidden and (:category = '' or b.category = :category)
+                  and (:reason = '' or exists (select 1 from json_each(v.reasons) where value = :reason))"""
+        return self._read(query, category=category, reason=reason)
+
+    def _read(self, query: str, **values: Any) -> list[dict[str, Any]]:
+        with self._lock:
+            return list(self._db.query(query, values))
+
     def rows(
         self, method: str | None = None, since: str | None = None, hidden: bool = False, voter: str | None = None
     ) -> list[dict[str, Any]]:
         """Flat rows, the oldest first: those in which `method` took part, made since a time, of one voter; hidden ones
         only if asked for."""
-        sides = ", ".join(f"{'l' + side}.{name} as {name}_{side}" for side in "ab" for name in _SIDE)
         query = f"""
             select b.id as battle, v.created, b.voter, v.choice, v.reasons, v.note, b.category, v.hidden,
-                   r.prompt, r.system, r.earlier, r.seed, r.max_new_tokens, r.software, {sides}
-            from votes v join battles b on b.id = v.battle join runs r on r.id = b.run
-                 join lanes la on la.run = r.id and la.position = b.first
-                 join lanes lb on lb.run = r.id and lb.position = 1 - b.first
+                   r.prompt, r.system, r.earlier, r.seed, r.max_new_tokens, r.software, {_columns(*_SIDE)}
+            from {_JOINED} join runs r on r.id = b.run
             where (:hidden or not v.hidden) and (:since is null or v.created >= :since)
                   and (:method is null or :method in (la.method, lb.method)) and (:voter is null or b.voter = :voter)
             order by v.created, v.rowid"""
-        with self._lock:
-            found = list(self._db.query(query, {"hidden": hidden, "since": since, "method": method, "voter": voter}))
+        found = self._read(query, hidden=hidden, since=since, method=method, voter=voter)
         return [{k: json.loads(v) if k in JSON_FIELDS else v for k, v in row.items()} for row in found]
 
     def take(self, rows: list[dict[str, Any]]) -> int:

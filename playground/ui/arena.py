@@ -12,6 +12,7 @@ import gradio as gr
 from playground.arena import Arena
 from playground.errors import UserError
 from playground.figures.ranking import ranking_figure
+from playground.ranking import COVARIATES, effects_in_words
 from playground.store.ballots import write_votes
 from playground.store.votes import REASONS
 from playground.ui.board import DataView
@@ -63,6 +64,10 @@ class ArenaTab:
                 self.reason = gr.Dropdown(
                     [("any reason", ""), *REASONS], value="", label="Votes given for", min_width=140
                 )
+                self.adjust = gr.CheckboxGroup(
+                    list(COVARIATES), label="As if both answers were equal in", min_width=200, elem_id="adjust"
+                )
+            self.which = [self.category, self.reason, self.adjust]
             self.said = gr.Markdown("", elem_id="leaderboard-said")
             self.plot = gr.Plot(show_label=False, visible=False, elem_id="leaderboard-plot")
             self.table = gr.Dataframe(headers=list(_COLUMNS), interactive=False, show_label=False, visible=False)
@@ -88,9 +93,9 @@ class ArenaTab:
                 [self.battle, visitor, self.reasons, self.note],
                 [self.battle, self.stage, self.reasons, self.note, *self.buttons],
                 **quiet,
-            ).success(self.ranked, [self.category, self.reason], self.shown, **quiet)
-        for choice in (self.category, self.reason):
-            choice.input(self.ranked, [self.category, self.reason], self.shown, **quiet)
+            ).success(self.ranked, self.which, self.shown, **quiet)
+        for choice in self.which:
+            choice.input(in_words(self.ranked), self.which, self.shown, **quiet)
 
     @property
     def shown(self) -> list[gr.components.Component]:
@@ -115,10 +120,10 @@ class ArenaTab:
         shown = self.arena.vote(visitor, battle["battle"], choice, reasons, note or "")
         return None, battle | {"shown": shown}, [], "", *([gr.update(interactive=False)] * len(_CHOICES))
 
-    def ranked(self, category: str, reason: str) -> tuple:
+    def ranked(self, category: str, reason: str, adjust: list[str]) -> tuple:
         """(what is said, figure, table) of the leaderboard."""
-        found = self.arena.leaderboard(category or "", reason or "")
-        said = f"{found['votes']} votes. " + " ".join(found["warnings"])
+        found = self.arena.leaderboard(category or "", reason or "", tuple(adjust or ()))
+        said = f"{found['votes']} votes. " + " ".join(found["warnings"] + effects_in_words(found))
         if not found["methods"]:
             return said, gr.update(visible=False), gr.update(visible=False)
         table = [[method[name] for name in _COLUMNS] for method in found["methods"]]

@@ -89,7 +89,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         gr.api(compare_endpoint(playground, compare.sessions), api_name="compare", concurrency_limit=8)
         gr.api(playground.methods, api_name="methods")
         if arena:
-            arena_tab.select(battles.ranked, [battles.category, battles.reason], battles.shown, **quiet)
+            arena_tab.select(in_words(battles.ranked), battles.which, battles.shown, **quiet)
             battle, vote = arena_endpoints(arena)
             gr.api(battle, api_name="battle", concurrency_limit=8)
             gr.api(vote, api_name="vote", concurrency_limit=8)
