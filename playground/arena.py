@@ -32,11 +32,12 @@ class Arena:
         self.playground = playground
         self.votes = VoteStore(playground.database)
         self.spec = playground.catalogue.arena
+        self._secret = playground.secret
         self._chance = random.SystemRandom()
 
     def voter(self, visitor: str) -> str:
         """The stored id of a visitor: a hash with this server's secret in it."""
-        return hashlib.sha256(f"{self.playground.settings.secret} voter {visitor}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self._secret} voter {visitor}".encode()).hexdigest()[:16]
 
     def fresh_prompt(self) -> str:
         """A prompt from the pool."""
@@ -133,8 +134,7 @@ class Arena:
         return leaderboard(rows, adjust)
 
     def _signature(self, battle: str, voter: str) -> str:
-        key = self.playground.settings.secret.encode()
-        return hmac.new(key, f"{battle} {voter}".encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.new(self._secret.encode(), f"{battle} {voter}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def _variance(wins: float, losses: float) -> float:

@@ -230,6 +230,11 @@ class Playground:
         self._embedder: Embedder | None = None
         self._running: dict[str, Run] = {}
 
+    @property
+    def secret(self) -> str:
+        """What ids that leave this server are sealed with."""
+        return self.settings.secret or self.database.secret
+
     def close(self) -> None:
         self.engine.close()
         self.database.close()

@@ -48,8 +48,8 @@ class Settings:
     """On a public server people see only the runs of their own browser in the History tab."""
     training: bool = field(default_factory=lambda: os.environ.get("PLAYGROUND_TRAIN", "0" if _public() else "1") == "1")
     """Whether the page has a Train tab: anybody who sees it can use the machine."""
-    secret: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_SECRET") or "realign-playground")
-    """Seals the random id that a browser keeps; set it on a public server."""
+    secret: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_SECRET") or None)
+    """Seals battles and the random id that a browser keeps; else the database's own does."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))
 
     @property

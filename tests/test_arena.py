@@ -14,6 +14,7 @@ from playground.requests import LaneRequest
 from playground.service import Playground
 from playground.settings import Settings
 from playground.store.ballots import write_votes
+from tests.endurance import trial
 from tests.tiny import make_catalogue
 
 
@@ -142,6 +143,26 @@ def test_many_voters_at_once_lose_nothing(arena):
         thread.join()
     assert len(arena.votes.rows()) == 30
     assert len(refused) == 60
+
+
+def test_no_acknowledged_vote_is_lost_when_the_server_is_killed():
+    found = trial(voters=6, votes=24, kills=1)
+    assert found["votes"] == found["kept"] >= 24
+    for failure in ("lost", "unsure_and_lost", "acknowledged_twice", "never_given", "dangling"):
+        assert found[failure] == 0, found
+    assert found["sound"]
+
+
+def test_the_seal_is_the_databases_own_and_outlives_the_server(tiny_catalogue, tmp_path):
+    def voter(name, **settings):
+        playground = Playground(Settings(catalogue=tiny_catalogue, database=tmp_path / name, **settings))
+        try:
+            return Arena(playground).voter("me")
+        finally:
+            playground.close()
+
+    assert voter("one.db") == voter("one.db") != voter("two.db")
+    assert voter("one.db", secret="s") == voter("two.db", secret="s")
 
 
 def test_votes_can_be_hidden_shown_and_forgotten_and_that_is_logged(arena):

@@ -46,6 +46,12 @@ class Connection:
                 f"The backup {target} cannot be written ({error}); name a file on a writable disk."
             ) from None
 
+    @property
+    def secret(self) -> str:
+        """Random, made with the database, and the same as long as it lives."""
+        with self.lock:
+            return self.db["server"].get("secret")["value"]
+
     def close(self) -> None:
         with self.lock:
             self.db.conn.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from sqlite_utils import Database, Migrations
 
 migrations = Migrations("playground")
@@ -74,3 +76,9 @@ def m003_battles_and_votes(db: Database) -> None:
     db["acts"].create(
         {"id": int, "created": str, "act": str, "target": str, "reason": str}, pk="id", not_null={"created", "act"}
     )
+
+
+@migrations()
+def m004_secret(db: Database) -> None:
+    db["server"].create({"name": str, "value": str}, pk="name", not_null={"value"})
+    db["server"].insert({"name": "secret", "value": secrets.token_hex(32)})

@@ -51,7 +51,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         with gr.Row(elem_id="head"):
             gr.Markdown(f"# {TITLE}\nSee what inference-time alignment does: methods side by side on one prompt.")
             theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
-        visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.settings.secret)
+        visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.secret)
         with gr.Tabs():
             with gr.Tab("Compare"):
                 compare = CompareTab(playground, visitor, origin_of)
