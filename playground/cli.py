@@ -145,6 +145,10 @@ def parser() -> argparse.ArgumentParser:
     backup = votes.add_parser("backup", help="a copy of the whole database, while the server runs")
     backup.add_argument("file", type=Path)
     backup.set_defaults(run=_backup_votes)
+    push = votes.add_parser("push", help="a snapshot to a data set of the Hugging Face Hub")
+    push.add_argument("repository", metavar="OWNER/NAME")
+    push.add_argument("--public", action="store_true", help="if the data set is made: for all to see")
+    push.set_defaults(run=_push_votes)
     for name, what in (("hide", "leave a vote out of counts and exports"), ("show", "count a hidden vote again")):
         act = votes.add_parser(name, help=what)
         act.add_argument("battle")
@@ -538,6 +542,15 @@ def _export_votes(arguments: argparse.Namespace) -> None:
         rows = votes.rows(arguments.method, arguments.since)
     arguments.out.write_bytes(write_votes(rows, arguments.format))
     print(f"{len(rows)} votes are in {arguments.out}.")
+
+
+def _push_votes(arguments: argparse.Namespace) -> None:
+    from playground.store.hub import push_votes
+
+    with _votes() as votes:
+        rows = votes.rows()
+    address = push_votes(rows, arguments.repository, arguments.public)
+    print(f"{len(rows)} votes were pushed: {address}")
 
 
 def _import_votes(arguments: argparse.Namespace) -> None:

@@ -2,7 +2,8 @@
 
 Regularised by half a win and half a loss of every method against an average one, so that an unbeaten one has a finite
 strength.
-Intervals are bootstrapped by voter: one who votes much counts as one who votes much, not as many people.
+Intervals are bootstrapped by voter: one who votes much counts as one who votes much, not as many people. They are never
+narrower than independent votes of that number would make them, so that one voter alone is not taken for certainty.
 
 Adjusted for length or time, strengths are those of a logistic regression in which such a difference between the two
 answers has an effect of its own, as in length-controlled AlpacaEval (Dubois et al., 2024, arXiv 2404.04475).
@@ -75,7 +76,7 @@ def leaderboard(
     if not connected:
         warnings.append("Some methods were never compared, not even by way of others; their order means nothing.")
     if len(rows) < FEW:
-        warnings.append(f"There are {len(rows)} votes; below {FEW} the ranking says little.")
+        warnings.append(f"Below {FEW} votes the ranking says little.")
     voters = Counter(row["voter"] for row in rows)
     if rows and len(rows) >= FEW and (most := max(voters.values()) / len(rows)) > LARGE_SHARE:
         warnings.append(f"One voter gave {most:.0%} of the votes.")
@@ -87,7 +88,8 @@ def leaderboard(
     else:
         strengths, draws = _strengths(names, tallies, rounds, seed)
         low, high = np.percentile(draws, [2.5, 97.5], axis=0)
-        low, high = np.minimum(low, strengths), np.maximum(high, strengths)
+        error = _error_of_independent_votes(names, tallies, strengths)
+        low, high = np.minimum(low, strengths - error), np.maximum(high, strengths + error)
     methods = [
         {
             "method": name,
@@ -129,6 +131,23 @@ def _strengths(names: list[str], tallies: Counter, rounds: int, seed: int) -> tu
     drawn = rng.multinomial(len(voters), np.full(len(voters), 1 / max(1, len(voters))), size=rounds) if voters else []
     draws = [fit(times @ table) for times in drawn] or [np.zeros(len(names))]
     return fit(table.sum(0)), np.array(draws)
+
+
+def _error_of_independent_votes(names: list[str], tallies: Counter, strengths: np.ndarray) -> np.ndarray:
+    """Half the width [n] of 95 % intervals if every vote were another person's: from the curvature of the likelihood,
+    the prior's votes included."""
+    at, logs = {name: i for i, name in enumerate(names)}, strengths / SCALE
+    n = len(names)
+    share = expit(logs[:, None] - logs[None, :])
+    met = np.zeros((n, n))
+    for (_, a, b, _), count in tallies.items():
+        met[at[a], at[b]] += count
+        met[at[b], at[a]] += count
+    weight = met * share * (1 - share)
+    chance = expit(logs)
+    curvature = np.diag(weight.sum(1) + 2 * PRIOR * chance * (1 - chance)) - weight
+    centre = np.eye(n) - 1 / n
+    return 1.96 * SCALE * np.sqrt(np.diag(centre @ np.linalg.inv(curvature) @ centre))
 
 
 def _adjusted(names: list[str], rows: list[dict[str, Any]], adjust: tuple[str, ...]) -> tuple:

@@ -50,6 +50,10 @@ class Settings:
     """Whether the page has a Train tab: anybody who sees it can use the machine."""
     secret: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_SECRET") or None)
     """Seals battles and the random id that a browser keeps; else the database's own does."""
+    owner_token: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_OWNER_TOKEN") or None)
+    """Opens the Owner tab. Without one the tab is there, and open, on servers that are not public."""
+    votes_repository: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_VOTES_REPO") or None)
+    """The Hub data set, OWNER/NAME, that the Owner tab pushes votes to."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))
 
     @property

@@ -4,7 +4,9 @@ import json
 import shutil
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import gradio as gr
 import pytest
 
 from playground import cli
@@ -14,6 +16,8 @@ from playground.requests import LaneRequest
 from playground.service import Playground
 from playground.settings import Settings
 from playground.store.ballots import write_votes
+from playground.store.hub import push_votes
+from playground.ui.owner import OwnerTab
 from tests.endurance import trial
 from tests.tiny import make_catalogue
 
@@ -178,6 +182,74 @@ def test_votes_can_be_hidden_shown_and_forgotten_and_that_is_logged(arena):
     assert [row["choice"] for row in arena.votes.rows(hidden=True)] == ["b"]
     assert [act["act"] for act in arena.votes.acts()] == ["forget", "show", "hide"]
     assert arena.voter("me") not in json.dumps(arena.votes.acts())
+
+
+def test_all_of_a_voter_is_deleted_with_prompts_and_answers_and_nothing_of_others(arena):
+    for visitor in ("me", "you"):
+        arena.vote(visitor, arena.battle(visitor, f"the fox of {visitor}")["battle"], "a")
+    left_open = arena.battle("me", "the fox of me")["battle"].split(".")[0]
+    assert arena.votes.forget(arena.voter("me")) == 1
+    assert [row["prompt"] for row in arena.votes.rows()] == ["the fox of you"]
+    with pytest.raises(UserError, match="no battle"):
+        arena.votes.battle(left_open)
+    prompts = [row["prompt"] for row in arena.playground.database.db["runs"].rows]
+    assert prompts == ["the fox of you"]
+    assert arena.playground.database.db["lanes"].count == 2
+
+
+@pytest.mark.parametrize("wanted", [None, "open sesame"])
+def test_the_owner_tab_asks_for_its_token_where_there_is_one(tiny_catalogue, tmp_path, wanted):
+    settings = Settings(catalogue=tiny_catalogue, database=tmp_path / "v.db", precision="fp32", owner_token=wanted)
+    playground = Playground(settings)
+    try:
+        arena = Arena(playground)
+        battle = arena.battle("me", "the fox")
+        arena.vote("me", battle["battle"], "a")
+        with gr.Blocks():
+            tab = OwnerTab(arena)
+        name = battle["battle"].split(".")[0]
+        if wanted:
+            assert tab.opened("")[0]["visible"] is False
+            for act in (tab.open, lambda t: tab.hide(t, name, "spam", True), lambda t: tab.forget(t, "x")):
+                with pytest.raises(UserError, match="not the owner's token"):
+                    act("sesame")
+            with pytest.raises(UserError, match="not the owner's token"):
+                tab.export_voter(None, arena.voter("me"))
+        inside, methods, votes, voters, _ = tab.opened(wanted)
+        assert inside["visible"]
+        assert len(methods["choices"]) >= 2
+        assert votes[0][-1] == name
+        assert voters[0][:3] == [arena.voter("me"), 1, "100.0%"]
+        assert arena.voter("me") in Path(tab.export_voter(wanted, arena.voter("me"))).read_text()
+        with pytest.raises(UserError, match="reason"):
+            tab.hide(wanted, name, " ", True)
+        tab.hide(wanted, f" {name} ", "spam", True)
+        assert arena.votes.rows() == []
+        assert tab.open(wanted)[4][0][1:] == ["hide", name, "spam"]
+    finally:
+        playground.close()
+
+
+def test_a_snapshot_for_the_hub_is_private_and_errors_are_told(arena, monkeypatch):
+    arena.vote("me", arena.battle("me")["battle"], "a")
+    with pytest.raises(UserError, match="HF_TOKEN"):  # the tests are offline
+        push_votes(arena.votes.rows(), "someone/votes")
+    did = []
+
+    class Hub:
+        def create_repo(self, repository, **how):
+            did.append((repository, how["repo_type"], how["private"]))
+
+        def upload_file(self, path_or_fileobj, path_in_repo, **how):
+            did.append((path_in_repo, how["repo_type"], path_or_fileobj))
+            return "https://hub/commit"
+
+    monkeypatch.setattr("playground.store.hub.HfApi", Hub)
+    assert push_votes(arena.votes.rows(), "someone/votes") == "https://hub/commit"
+    (repository, kind, private), (name, _, content) = did
+    assert (repository, kind, private) == ("someone/votes", "dataset", True)
+    assert name.startswith("votes-")
+    assert content == write_votes(arena.votes.rows(), "rrhf")
 
 
 def test_the_leaderboard_names_lanes_by_what_is_not_default(arena):

@@ -39,7 +39,7 @@ def test_the_true_order_is_found():
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
     inside = total = 0
-    for repetition in range(100):
+    for repetition in range(200):
         for method in leaderboard(simulated(TRUE, 400, 40, repetition), rounds=150)["methods"]:
             inside += method["low"] <= TRUE[method["method"]] <= method["high"]
             total += 1
@@ -64,12 +64,19 @@ def test_counts_prices_and_both_bad_are_kept_apart():
     assert [m["strength"] for m in without] == [m["strength"] for m in leaderboard(rows)["methods"]]
 
 
+@pytest.mark.parametrize("votes", [1, 5, 20])
+def test_one_voter_alone_is_no_certainty(votes):
+    first, second = leaderboard([vote("x", "y", "a")] * votes)["methods"]
+    assert first["low"] < first["strength"] - 100
+    assert (first["rank"], second["rank"]) == (1, 1) or votes > 5
+
+
 def test_what_cannot_be_ranked_is_said():
     apart = [vote("a", "b", "a", f"v{n}") for n in range(20)] + [vote("c", "d", "a", f"v{n}") for n in range(20)]
     found = leaderboard(apart)
     assert not found["connected"]
     assert any("never compared" in warning for warning in found["warnings"])
-    assert any("2 votes" in warning for warning in leaderboard(apart[:2])["warnings"])
+    assert any("Below 30 votes" in warning for warning in leaderboard(apart[:2])["warnings"])
     loud = [vote("a", "b", "a", "one")] * 30 + [vote("a", "b", "b", f"v{n}") for n in range(20)]
     assert any("60%" in warning for warning in leaderboard(loud)["warnings"])
     assert leaderboard([])["methods"] == []

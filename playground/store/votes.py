@@ -103,6 +103,24 @@ class VoteStore:
                   and (:reason = '' or exists (select 1 from json_each(v.reasons) where value = :reason))"""
         return self._read(query, category=category, reason=reason)
 
+    def latest(self, count: int) -> list[dict[str, Any]]:
+        """The newest votes, hidden ones too, in short: {"battle", "created", "voter", "method_a", "method_b", "choice",
+        "prompt", "note", "hidden"}."""
+        return self._read(
+            f"""select b.id as battle, v.created, b.voter, {_columns("method")}, v.choice, r.prompt, v.note, v.hidden
+            from {_JOINED} join runs r on r.id = b.run order by v.created desc, v.rowid desc limit :count""",
+            count=count,
+        )
+
+    def voters(self, count: int) -> list[dict[str, Any]]:
+        """Who voted most: {"voter", "votes", "share" (of all votes), "last"}; hidden votes left out."""
+        return self._read(
+            f"""select b.voter, count(*) as votes, 1.0 * count(*) / sum(count(*)) over () as share,
+                   max(v.created) as last
+            from {_JOINED} where not v.hidden group by b.voter order by votes desc, b.voter limit :count""",
+            count=count,
+        )
+
     def _read(self, query: str, **values: Any) -> list[dict[str, Any]]:
         with self._lock:
             return list(self._db.query(query, values))
@@ -165,12 +183,16 @@ class VoteStore:
             self._note("hide" if hidden else "show", battle, reason)
 
     def forget(self, voter: str) -> int:
-        """Delete all votes and battles of a voter, as the law lets people ask; returns how many votes. Logged without
-        the voter's id."""
+        """Delete all votes and battles of a voter with their prompts and answers, as the law lets people ask; returns
+        how many votes. Logged without the voter's id."""
         with self._lock, self._db.atomic():
             of = "(select id from battles where voter = ?)"
+            runs = [row["run"] for row in self._db.query("select run from battles where voter = ?", [voter])]
             count = self._db.execute(f"delete from votes where battle in {of}", [voter]).rowcount
             self._db.execute("delete from battles where voter = ?", [voter])
+            for run in runs:
+                self._db.execute("delete from lanes where run = ?", [run])
+                self._db.execute("delete from runs where id = ?", [run])
             self._note("forget", "a voter", f"{count} votes, on request")
         return count
 

@@ -44,7 +44,8 @@ function draw() {
     const step = Math.max(2, Math.ceil(Math.max(...texts.map(t => t.length)) / 80));
     typing = setInterval(() => {
       at += step;
-      words.forEach((node, i) => { node.textContent = texts[i].slice(0, at); });
+      // What is still to come takes its room already, so that nothing below moves.
+      words.forEach((node, i) => node.replaceChildren(texts[i].slice(0, at), part('span', 'rest', texts[i].slice(at))));
       if (at >= Math.max(...texts.map(t => t.length))) clearInterval(typing);
     }, 30);
   }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,19 @@ from playground.arena import Arena
 from playground.errors import UserError
 from playground.figures.ranking import ranking_figure
 from playground.ranking import COVARIATES, effects_in_words
-from playground.store.ballots import write_votes
 from playground.store.votes import REASONS
 from playground.ui.board import DataView
 from playground.ui.errors import in_words
 
 _HERE = Path(__file__).parent
 _CHOICES = (("a", "A is better (1)"), ("b", "B is better (2)"), ("tie", "Tie (3)"), ("both_bad", "Both bad (4)"))
-_FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
 _COLUMNS = ("rank", "method", "strength", "low", "high", "wins", "losses", "ties", "both_bad")
 
 
 class ArenaTab:
-    """Builds the tab inside the current Blocks. owner: whether the page offers downloads of all votes."""
+    """Builds the tab inside the current Blocks."""
 
-    def __init__(self, arena: Arena, visitor: gr.BrowserState, owner: bool):
+    def __init__(self, arena: Arena, visitor: gr.BrowserState):
         self.arena = arena
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         gr.Markdown("Two hidden methods answer one prompt. Say which answer is better, then see who wrote them.")
@@ -49,12 +46,14 @@ class ArenaTab:
         )
         self.battle = gr.State(None)
         with gr.Row():
+            self.reasons = gr.CheckboxGroup(
+                list(REASONS), label="Why, if you like: the better one is …", min_width=280, scale=2
+            )
+            self.note = gr.Textbox(label="Note", lines=1, max_lines=4, min_width=220)
+        with gr.Row():
             self.buttons = [
                 gr.Button(text, elem_id=f"vote-{choice}", interactive=False, min_width=120) for choice, text in _CHOICES
             ]
-        with gr.Row():
-            self.reasons = gr.CheckboxGroup(list(REASONS), label="Because it is …", min_width=280, scale=2)
-            self.note = gr.Textbox(label="Note", lines=1, max_lines=4, min_width=220)
         with gr.Accordion("Leaderboard", open=True):
             with gr.Row():
                 categories = sorted({p.category for p in arena.spec.prompts} | {"own"})
@@ -70,12 +69,12 @@ class ArenaTab:
             self.which = [self.category, self.reason, self.adjust]
             self.said = gr.Markdown("", elem_id="leaderboard-said")
             self.plot = gr.Plot(show_label=False, visible=False, elem_id="leaderboard-plot")
-            self.table = gr.Dataframe(headers=list(_COLUMNS), interactive=False, show_label=False, visible=False)
-            if owner:
-                with gr.Row():
-                    for form, ending in _FILES:
-                        save = gr.DownloadButton(f"Votes as {form}", size="sm", min_width=110)
-                        save.click(in_words(self._saver(form, ending)), None, save, **quiet)
+            self.table = gr.Dataframe(
+                headers=[name.replace("_", " ") for name in _COLUMNS],
+                interactive=False,
+                show_label=False,
+                visible=False,
+            )
         begin.click(
             in_words(self.begin),
             [visitor, self.prompt],
@@ -91,7 +90,7 @@ class ArenaTab:
             button.click(
                 in_words(cast),
                 [self.battle, visitor, self.reasons, self.note],
-                [self.battle, self.stage, self.reasons, self.note, *self.buttons],
+                [self.battle, self.stage, self.prompt, self.reasons, self.note, *self.buttons],
                 **quiet,
             ).success(self.ranked, self.which, self.shown, **quiet)
         for choice in self.which:
@@ -114,29 +113,26 @@ class ArenaTab:
         yield battle, battle, *([gr.update(interactive=True)] * len(_CHOICES))
 
     def vote(self, battle: dict | None, visitor: str, choice: str, reasons: list[str], note: str) -> tuple:
-        """Count the vote and show who wrote what."""
+        """Count the vote and show who wrote what; the next battle is on a fresh prompt unless one is written."""
         if not battle:
             raise UserError("There is no battle to vote on; press New battle.")
         shown = self.arena.vote(visitor, battle["battle"], choice, reasons, note or "")
-        return None, battle | {"shown": shown}, [], "", *([gr.update(interactive=False)] * len(_CHOICES))
+        return None, battle | {"shown": shown}, "", [], "", *([gr.update(interactive=False)] * len(_CHOICES))
 
     def ranked(self, category: str, reason: str, adjust: list[str]) -> tuple:
         """(what is said, figure, table) of the leaderboard."""
         found = self.arena.leaderboard(category or "", reason or "", tuple(adjust or ()))
-        said = f"{found['votes']} votes. " + " ".join(found["warnings"] + effects_in_words(found))
+        votes = "1 vote" if found["votes"] == 1 else f"{found['votes']:,} votes"
+        said = f"{votes}. " + " ".join(found["warnings"] + effects_in_words(found))
         if not found["methods"]:
             return said, gr.update(visible=False), gr.update(visible=False)
-        table = [[method[name] for name in _COLUMNS] for method in found["methods"]]
+        table = [[_whole(method[name]) for name in _COLUMNS] for method in found["methods"]]
         figure = ranking_figure(found["methods"])
         return said, gr.update(value=figure, visible=True), gr.update(value=table, visible=True)
 
-    def _saver(self, form: str, ending: str):
-        def save() -> str:
-            path = Path(tempfile.mkdtemp()) / f"votes-{form}.{ending}"
-            path.write_bytes(write_votes(self.arena.votes.rows(), form))
-            return str(path)
 
-        return save
+def _whole(value: Any) -> Any:
+    return round(value) if isinstance(value, float) else value
 
 
 def arena_endpoints(arena: Arena):

@@ -19,6 +19,7 @@ from playground.ui.arena import ArenaTab, arena_endpoints
 from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.history import HistoryTab
+from playground.ui.owner import OwnerTab
 from playground.ui.sweep import SweepTab
 from playground.ui.train import TrainTab
 
@@ -46,6 +47,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         """Whose runs these are: a hash of the browser's own random id, never an address."""
         return hashlib.sha256((visitor or "").encode()).hexdigest()[:16]
 
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
     arena = Arena(playground) if playground.catalogue.arena else None
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
         with gr.Row(elem_id="head"):
@@ -59,16 +61,18 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
                 sweep = SweepTab(playground)
             if arena:
                 with gr.Tab("Arena") as arena_tab:
-                    battles = ArenaTab(arena, visitor, owner=not playground.settings.public)
+                    battles = ArenaTab(arena, visitor)
             if trainings:
                 with gr.Tab("Train") as train_tab:
                     train = TrainTab(playground, trainings)
+            if arena and (playground.settings.owner_token or not playground.settings.public):
+                with gr.Tab("Owner") as owner_tab:
+                    owner = OwnerTab(arena)
+                owner_tab.select(in_words(owner.opened), owner.token, owner.shown, **quiet)
             with gr.Tab("History") as history_tab:
                 history = HistoryTab(playground, visitor, origin_of)
             with gr.Tab("About"):
                 gr.Markdown((_HERE / "about.md").read_text(encoding="utf-8"))
-
-        quiet = {"api_visibility": "private", "show_progress": "hidden"}
 
         @in_words
         def open_from_address(request: gr.Request):

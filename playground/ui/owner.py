@@ -1,0 +1,167 @@
+"""The Owner tab: votes to look through, hide, download and push; what people may ask for of their own; the log."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from playground.arena import Arena
+from playground.errors import UserError
+from playground.store.ballots import write_votes
+from playground.store.hub import push_votes
+from playground.ui.errors import in_words
+
+_FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
+_LATEST, _VOTERS, _ACTS = 200, 20, 50
+_VOTE = ("created", "method_a", "method_b", "choice", "prompt", "note", "hidden", "voter", "battle")
+_VOTER = ("voter", "votes", "share", "last")
+_ACT = ("created", "act", "target", "reason")
+_SHORT = 80
+
+
+class OwnerTab:
+    """Builds the tab inside the current Blocks. Every act asks for the token, where the settings name one."""
+
+    def __init__(self, arena: Arena):
+        self.arena, self.settings = arena, arena.playground.settings
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        with gr.Row(visible=bool(self.settings.owner_token)):
+            self.token = gr.Textbox(
+                label="Owner's token", type="password", lines=1, max_lines=1, elem_id="owner-token", scale=3
+            )
+            enter = gr.Button("Open", min_width=90, elem_id="owner-open")
+        with gr.Column(visible=False) as inside:
+            gr.Markdown("### Download")
+            with gr.Row():
+                self.method = gr.Dropdown([], label="With the method", min_width=140, elem_id="owner-method")
+                self.since = gr.Textbox(label="Since", placeholder="2026-11-22", lines=1, min_width=120)
+            which = [self.token, self.method, self.since]
+            with gr.Row():
+                for form, ending in _FILES:
+                    save = gr.DownloadButton(f"Votes as {form}", size="sm", min_width=110, elem_id=f"save-{form}")
+                    save.click(
+                        in_words(self._saver(form, ending)), [self.token, self.method, self.since], save, **quiet
+                    )
+                push = gr.Button(
+                    "Push to the Hub", size="sm", min_width=110, visible=bool(self.settings.votes_repository)
+                )
+            self.said = gr.Markdown("", elem_id="owner-said")
+            gr.Markdown("### Votes\nA hidden vote is neither counted nor exported; it is not deleted.")
+            self.votes = self._table(_VOTE, "owner-votes")
+            with gr.Row():
+                self.battle = gr.Textbox(label="Battle", lines=1, min_width=180, elem_id="owner-battle")
+                self.reason = gr.Textbox(label="Reason", lines=1, min_width=180, elem_id="owner-reason")
+                hide = gr.Button("Hide", min_width=80, elem_id="owner-hide")
+                show = gr.Button("Show again", min_width=80)
+            gr.Markdown("### Voters\nWhoever gives a large share of all votes decides the ranking.")
+            self.voters = self._table(_VOTER, "owner-voters")
+            with gr.Row():
+                self.voter = gr.Textbox(label="Voter", lines=1, min_width=180, elem_id="owner-voter")
+                theirs = gr.DownloadButton("All they gave", min_width=110)
+                forget = gr.Button("Delete all they gave", variant="stop", min_width=150, elem_id="owner-forget")
+            gr.Markdown("### Log")
+            self.acts = self._table(_ACT, "owner-acts")
+        self.shown = [inside, self.method, self.votes, self.voters, self.acts]
+        enter.click(in_words(self.open), self.token, self.shown, **quiet)
+        self.token.submit(in_words(self.open), self.token, self.shown, **quiet)
+        self.votes.select(self._chosen(_VOTE.index("battle")), None, self.battle, **quiet)
+        self.voters.select(self._chosen(_VOTER.index("voter")), None, self.voter, **quiet)
+        for button, hidden in ((hide, True), (show, False)):
+            button.click(
+                in_words(self._hider(hidden)),
+                [self.token, self.battle, self.reason],
+                [self.said, self.battle, self.reason, *self.shown],
+                **quiet,
+            )
+        theirs.click(in_words(self.export_voter), [self.token, self.voter], theirs, **quiet)
+        forget.click(in_words(self.forget), [self.token, self.voter], [self.said, self.voter, *self.shown], **quiet)
+        push.click(in_words(self.push), which, self.said, **quiet)
+
+    @staticmethod
+    def _table(columns: tuple[str, ...], name: str) -> gr.Dataframe:
+        headers = [column.replace("_", " ") for column in columns]
+        return gr.Dataframe(headers=headers, interactive=False, show_label=False, max_height=320, elem_id=name)
+
+    def check(self, token: str | None) -> None:
+        """Raise UserError unless this is the owner's token, or none is needed."""
+        wanted = self.settings.owner_token
+        if wanted and not hmac.compare_digest((token or "").encode(), wanted.encode()):
+            raise UserError("This is not the owner's token; it is what PLAYGROUND_OWNER_TOKEN was set to.")
+
+    def opened(self, token: str | None) -> tuple:
+        """What `shown` holds when the tab is chosen: nothing until the token was given."""
+        wanted = self.settings.owner_token
+        return self.open(token) if token or not wanted else (gr.update(visible=False), *[gr.skip()] * 4)
+
+    def open(self, token: str | None) -> tuple:
+        """(the inside, methods, votes, voters, acts)."""
+        self.check(token)
+        votes = self.arena.votes
+        compared = votes.compared()
+        methods = sorted({row[f"method_{side}"] for row in compared for side in "ab"})
+        voters = [row | {"share": f"{row['share']:.1%}"} for row in votes.voters(_VOTERS)]
+        tables = [(votes.latest(_LATEST), _VOTE), (voters, _VOTER), (votes.acts()[:_ACTS], _ACT)]
+        return (
+            gr.update(visible=True),
+            gr.update(choices=[("any method", ""), *methods], value=""),
+            *([[_short(row[name]) for name in columns] for row in rows] for rows, columns in tables),
+        )
+
+    def hide(self, token: str, battle: str, reason: str, hidden: bool) -> tuple:
+        """Hide a vote, or show it again; the reason is logged."""
+        self.check(token)
+        if not reason.strip():
+            raise UserError("A reason is missing; it is kept in the log.")
+        self.arena.votes.hide(battle.strip(), hidden, reason.strip())
+        return f"The vote is {'hidden' if hidden else 'shown again'}.", "", "", *self.open(token)
+
+    def forget(self, token: str, voter: str) -> tuple:
+        """Delete all that a voter gave."""
+        self.check(token)
+        count = self.arena.votes.forget(voter.strip())
+        return f"{count} votes were deleted, with their prompts and answers.", "", *self.open(token)
+
+    def export_voter(self, token: str, voter: str) -> str:
+        """A file with all votes of a voter."""
+        self.check(token)
+        rows = self.arena.votes.rows(voter=voter.strip(), hidden=True)
+        return _file("voter.jsonl", "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+
+    def push(self, token: str, method: str, since: str) -> str:
+        """Push a snapshot to the data set that the settings name."""
+        self.check(token)
+        rows = self.arena.votes.rows(method or None, since.strip() or None)
+        return f"{len(rows)} votes were pushed: {push_votes(rows, self.settings.votes_repository)}"
+
+    def _hider(self, hidden: bool):
+        return lambda token, battle, reason: self.hide(token, battle or "", reason or "", hidden)
+
+    @staticmethod
+    def _chosen(column: int):
+        def chosen(event: gr.SelectData) -> str:
+            return event.row_value[column]
+
+        return chosen
+
+    def _saver(self, form: str, ending: str):
+        def save(token: str, method: str, since: str) -> str:
+            self.check(token)
+            rows = self.arena.votes.rows(method or None, (since or "").strip() or None)
+            return _file(f"votes-{form}.{ending}", write_votes(rows, form))
+
+        return save
+
+
+def _short(value: Any) -> Any:
+    return value[:_SHORT] + "…" if isinstance(value, str) and len(value) > _SHORT else value
+
+
+def _file(name: str, content: bytes) -> str:
+    path = Path(tempfile.mkdtemp()) / name
+    path.write_bytes(content)
+    return str(path)
