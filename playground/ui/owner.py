@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from playground.store.hub import push_votes
 from playground.ui.errors import in_words
 
 _FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
+_TAKE = "file => { const a = document.createElement('a'); a.href = file.url; a.download = file.orig_name; a.click(); }"
 _LATEST, _VOTERS, _ACTS = 200, 20, 50
 _VOTE = ("created", "method_a", "method_b", "choice", "prompt", "note", "hidden", "voter", "battle")
 _VOTER = ("voter", "votes", "share", "last")
@@ -43,13 +45,10 @@ class OwnerTab:
             which = [self.token, self.method, self.since]
             with gr.Row():
                 for form, ending in _FILES:
-                    save = gr.DownloadButton(f"Votes as {form}", size="sm", min_width=110, elem_id=f"save-{form}")
-                    save.click(
-                        in_words(self._saver(form, ending)), [self.token, self.method, self.since], save, **quiet
-                    )
-                push = gr.Button(
-                    "Push to the Hub", size="sm", min_width=110, visible=bool(self.settings.votes_repository)
-                )
+                    save = gr.Button(f"Votes as {form}", size="sm", min_width=110, elem_id=f"save-{form}")
+                    self._downloads(save, self._saver(form, ending), which)
+                pushes = bool(self.settings.votes_repository)
+                push = gr.Button("Push to the Hub", size="sm", min_width=110, visible=pushes)
             self.said = gr.Markdown("", elem_id="owner-said")
             gr.Markdown("### Votes\nA hidden vote is neither counted nor exported; it is not deleted.")
             self.votes = self._table(_VOTE, "owner-votes")
@@ -62,7 +61,7 @@ class OwnerTab:
             self.voters = self._table(_VOTER, "owner-voters")
             with gr.Row():
                 self.voter = gr.Textbox(label="Voter", lines=1, min_width=180, elem_id="owner-voter")
-                theirs = gr.DownloadButton("All they gave", min_width=110)
+                theirs = gr.Button("All they gave", min_width=110)
                 forget = gr.Button("Delete all they gave", variant="stop", min_width=150, elem_id="owner-forget")
             gr.Markdown("### Log")
             self.acts = self._table(_ACT, "owner-acts")
@@ -78,9 +77,16 @@ class OwnerTab:
                 [self.said, self.battle, self.reason, *self.shown],
                 **quiet,
             )
-        theirs.click(in_words(self.export_voter), [self.token, self.voter], theirs, **quiet)
+        self._downloads(theirs, self.export_voter, [self.token, self.voter])
         forget.click(in_words(self.forget), [self.token, self.voter], [self.said, self.voter, *self.shown], **quiet)
         push.click(in_words(self.push), which, self.said, **quiet)
+
+    @staticmethod
+    def _downloads(button: gr.Button, make: Callable[..., str], inputs: list[gr.components.Component]) -> None:
+        """Let a button make a file and take it home. A DownloadButton would hand out what was made a click before."""
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        made = gr.File(visible="hidden")
+        button.click(in_words(make), inputs, made, **quiet).success(None, made, None, js=_TAKE)
 
     @staticmethod
     def _table(columns: tuple[str, ...], name: str) -> gr.Dataframe:
@@ -109,7 +115,7 @@ class OwnerTab:
         return (
             gr.update(visible=True),
             gr.update(choices=[("any method", ""), *methods], value=""),
-            *([[_short(row[name]) for name in columns] for row in rows] for rows, columns in tables),
+            *([[_short(name, row[name]) for name in columns] for row in rows] for rows, columns in tables),
         )
 
     def hide(self, token: str, battle: str, reason: str, hidden: bool) -> tuple:
@@ -157,7 +163,12 @@ class OwnerTab:
         return save
 
 
-def _short(value: Any) -> Any:
+def _short(name: str, value: Any) -> Any:
+    """As it stands in a table."""
+    if name in ("created", "last"):
+        return value[:16].replace("T", " ")
+    if name == "hidden":
+        return "yes" if value else ""
     return value[:_SHORT] + "…" if isinstance(value, str) and len(value) > _SHORT else value
 
 

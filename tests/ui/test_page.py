@@ -3,13 +3,17 @@
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 from playwright.sync_api import expect
 
+from playground.arena import Arena
+from playground.decoders import DECODERS
 from playground.ui.page import serve
+from tests.wire import Wire
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1> Repeat this."
 PATIENCE = 60_000
@@ -325,9 +329,57 @@ def test_a_battle_is_blind_until_the_vote_and_counts_once(page, address):
     page.keyboard.press("3")
     expect(page.locator(".stage .facts")).to_have_count(2)
     expect(page.locator("#vote-a")).to_be_disabled()
-    expect(page.locator("#leaderboard-said")).to_contain_text("1 votes")
+    expect(page.locator("#leaderboard-said")).to_contain_text("1 vote.")
     page.locator(".stage a").click()
     expect(page.locator(".lane")).to_have_count(2)
+
+
+def test_nothing_of_a_battles_lanes_goes_over_the_wire_before_the_vote(chromium, address, embedded):
+    wire = Wire("127.0.0.1", int(address.rstrip("/").rsplit(":", 1)[1]))
+    context = chromium.new_context(extra_http_headers={"Accept-Encoding": "identity"})
+    try:
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(wire.address)
+        page.get_by_role("tab", name="Arena").click()
+        expect(page.locator("#leaderboard-said")).to_contain_text("vote")
+        page.locator("#battle-prompt textarea").fill("Name a colour.")
+        wire.taken()
+        page.locator("#new-battle").click()
+        expect(page.locator("#vote-a")).to_be_enabled(timeout=180_000)
+        expect(page.locator(".stage .rest:not(:empty)")).to_have_count(0)
+        told, answers = wire.taken(), page.locator(".stage .words").all_inner_texts()
+        for answer in answers:
+            assert json.dumps(answer.split("\n")[0][:30])[1:-1] in told, "the wire was read"
+        telling = ["temperature", "lambda", "variant", "forward_tokens", "generated_tokens", "token_ids", "log_prob"]
+        for name in (*telling, *embedded.catalogue.variants, *DECODERS):
+            assert not re.search(rf'[":]{name}\b', told), name
+        page.locator("#vote-tie").click()
+        expect(page.locator(".stage .facts")).to_have_count(2)
+        assert '"forward_tokens"' in wire.taken()
+    finally:
+        context.close()
+        wire.close()
+
+
+def test_the_owner_hides_a_vote_and_takes_all_votes_home(page, embedded):
+    arena = Arena(embedded)
+    battle = arena.battle("somebody", "Name a fruit.")
+    arena.vote("somebody", battle["battle"], "a", note=HOSTILE)
+    page.get_by_role("tab", name="Owner").click()
+    expect(page.locator("#owner-votes")).to_contain_text("Name a fruit.")
+    with page.expect_download() as download:
+        page.locator("#save-csv").click()
+    assert "Name a fruit." in Path(download.value.path()).read_text()
+    page.locator("#owner-battle textarea, #owner-battle input").fill(battle["battle"].split(".")[0])
+    page.locator("#owner-hide").click()
+    expect(page.get_by_text("A reason is missing")).to_be_visible()
+    page.locator("#owner-reason textarea, #owner-reason input").fill("a test")
+    page.locator("#owner-hide").click()
+    expect(page.locator("#owner-said")).to_contain_text("The vote is hidden.")
+    expect(page.locator("#owner-acts")).to_contain_text("a test")
+    assert all(row["prompt"] != "Name a fruit." for row in arena.votes.rows())
+    assert page.evaluate("window.hacked") is None
 
 
 def test_the_api_plays_the_arena(address):
