@@ -3,12 +3,13 @@
 # make setup   what both begin with: .venv, and the embedded model in the cache folder
 # make bench   measure the ratios that the README reports
 # make careful-adapter   make the shipped adapter again, from public data in DATA
+# make evaluator-adapter make the shipped evaluator again, from the rows that careful-adapter leaves
 
 PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench browser careful-adapter
+.PHONY: run setup test lint bench browser careful-adapter evaluator-adapter
 
 run: setup
 	$(BIN)/python app.py
@@ -49,3 +50,9 @@ careful-adapter: setup
 		--steps 700 --evaluate-every 350 --held-out 0.03 --learning-rate 0.0003 --warmup 20 --rank-weight 2 \
 		--rank 12 --alpha 24 --scale 0.7 --targets v_proj,o_proj,up_proj,down_proj --max-prompt 120 \
 		--max-response 40
+
+# About half an hour on two cores. Remove adapters/evaluator first.
+evaluator-adapter: setup
+	$(BIN)/python -m playground train verdict-rows --rows train/careful.jsonl --out train/verdicts.jsonl
+	$(BIN)/python -m playground train rrhf --data train/verdicts.jsonl --out adapters/evaluator \
+		--steps 400 --rows-per-step 8 --learning-rate 0.001 --warmup 20 --held-out 0 --max-prompt 260 --max-response 4

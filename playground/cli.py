@@ -76,6 +76,12 @@ def parser() -> argparse.ArgumentParser:
     careful.add_argument("--seed", type=int, default=0)
     careful.set_defaults(run=_careful_rows)
 
+    verdicts = train.add_parser("verdict-rows", help="make the rows of the shipped evaluator")
+    verdicts.add_argument("--rows", required=True, type=Path, help="what careful-rows wrote")
+    verdicts.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
+    verdicts.add_argument("--seed", type=int, default=0)
+    verdicts.set_defaults(run=_verdict_rows)
+
     experiment = commands.add_parser("experiment", help="an experiment of a paper in the small")
     length = experiment.add_subparsers(dest="what", required=True).add_parser(
         "length", help="DeRa's curve against retraining at three strengths; the reward is the length"
@@ -109,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     rain.add_argument("--limit", type=int, default=None, help="only the first rows")
     rain.add_argument("--options", default="", metavar="OPTION=VALUE,…", help="of RAIN")
     rain.add_argument("--max-new-tokens", type=int, default=32)
+    rain.add_argument("--judge", default="", metavar="SCORER", help="says what is harmless; default: the evaluator")
     rain.add_argument("--json", action="store_true")
     rain.set_defaults(run=_evaluate_rain)
 
@@ -480,7 +487,7 @@ def _evaluate_rain(arguments: argparse.Namespace) -> None:
     prompts = [row["prompt"] for row in read_rows(arguments.data, ("prompt",), arguments.limit)]
     options = LaneRequest.parse(f"rain:{arguments.options}").options
     with _playground() as playground:
-        found = evaluate_rain(playground, prompts, options, arguments.max_new_tokens, bar)
+        found = evaluate_rain(playground, prompts, options, arguments.max_new_tokens, arguments.judge, bar)
     print(json.dumps(found) if arguments.json else json.dumps(found, indent=1))
 
 
@@ -497,6 +504,19 @@ def _evaluate_judges(arguments: argparse.Namespace) -> None:
         rows = known_answers(playground, harmful, harmless, arguments.max_new_tokens, bar)
         found = evaluate_judges(playground, rows, arguments.scorers.split(","), bar)
     print(json.dumps(found) if arguments.json else json.dumps(found, indent=1))
+
+
+def _verdict_rows(arguments: argparse.Namespace) -> None:
+    from playground.jsonl import numbered_lines
+    from playground.training.data import write_rows
+    from playground.training.verdicts import make_rows
+
+    try:
+        rows = make_rows([json.loads(line) for _, line in numbered_lines(arguments.rows)], arguments.seed)
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{arguments.rows} holds other rows; name the file that careful-rows wrote.") from None
+    write_rows(arguments.out, rows)
+    print(f"{len(rows)} rows are in {arguments.out}.")
 
 
 def _length(arguments: argparse.Namespace) -> None:

@@ -49,8 +49,8 @@ def options_schema(catalogue: Catalogue, method: str) -> dict[str, Any]:
     schema["properties"] = {n: schema["properties"][n] for n in dict.fromkeys([*own, *schema["properties"]])}
     for name in OPTIONS_THAT_NAME_VARIANTS:
         if name in schema["properties"]:
-            schema["properties"][name]["enum"] = list(catalogue.variants)
-            schema["properties"][name]["labels"] = {n: v.title for n, v in catalogue.variants.items()}
+            schema["properties"][name]["enum"] = list(catalogue.writers)
+            schema["properties"][name]["labels"] = {n: v.title for n, v in catalogue.writers.items()}
     return schema
 
 

@@ -43,7 +43,7 @@ def embedded(tmp_path_factory):
     that tests may train."""
     folder = tmp_path_factory.mktemp("embedded")
     shutil.copy(ROOT / "models.yaml", folder)
-    shutil.copytree(ROOT / "adapters" / "careful", folder / "adapters" / "careful")
+    shutil.copytree(ROOT / "adapters", folder / "adapters")
     playground = Playground(Settings(catalogue=folder / "models.yaml", database=":memory:"))
     playground.ensure("reference", "aligned")
     yield playground

@@ -69,7 +69,13 @@ def flat_vote(battle, a, b, choice, **more):
     for side, lane in (("a", a), ("b", b)):
         request = LaneRequest.parse(lane)
         row |= {f"method_{side}": request.method, f"options_{side}": request.checked().model_dump()}
-        row |= {f"models_{side}": {}, f"text_{side}": "t", f"seconds_{side}": 1.0, f"forward_tokens_{side}": 1}
+        row |= {
+            f"models_{side}": {},
+            f"text_{side}": "t",
+            f"finish_reason_{side}": "end",
+            f"seconds_{side}": 1.0,
+            f"forward_tokens_{side}": 1,
+        }
     return row | more
 
 
@@ -261,23 +267,6 @@ def test_the_leaderboard_names_lanes_by_what_is_not_default(arena):
     assert names <= {"greedy", "sample:temperature=1.5", "greedy:variant=adapted"}
     assert sum(m["wins"] for m in found["methods"]) == sum(m["losses"] for m in found["methods"]) == 2
     assert arena.leaderboard(category="nothing")["votes"] == 0
-
-
-def test_votes_become_training_data_and_the_adapter_joins(arena, tmp_path, monkeypatch, capsys):
-    for _ in range(12):
-        battle = arena.battle("me")
-        longer = "a" if len(battle["a"]) > len(battle["b"]) else "b" if battle["a"] != battle["b"] else "tie"
-        arena.vote("me", battle["battle"], longer)
-    monkeypatch.setenv("PLAYGROUND_MODELS", str(arena.playground.settings.catalogue))
-    monkeypatch.setenv("PLAYGROUND_DATABASE", str(arena.playground.settings.database))
-    monkeypatch.setenv("PLAYGROUND_PRECISION", "fp32")
-    out = tmp_path / "voted"
-    small = ["--steps", "2", "--rows-per-step", "2", "--rank", "2", "--max-response", "8", "--held-out", "0"]
-    assert cli.main(["train", "rrhf", "--data", "votes", "--out", str(out), *small]) == 0, capsys.readouterr().err
-    rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
-    assert {row["source"] for row in rows} == {"votes"}
-    name = arena.playground.adapter_variant(str(out))
-    assert arena.playground.scores("mean_log_prob", [("the fox", "dog")], name)
 
 
 def test_the_commands_export_import_back_up_and_rank(arena, tmp_path, monkeypatch, capsys):

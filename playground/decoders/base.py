@@ -25,7 +25,8 @@ from playground.types import Cost
 
 SHOWN = 5
 """Candidates recorded for each token and distribution."""
-_UNFINISHED = "\ufffd"
+UNFINISHED = "\ufffd"
+"""How a decoder of bytes writes what is no whole character yet."""
 _COLDEST = 1e-4
 """Below this temperature a draw is the most probable token, and dividing by it would overflow."""
 
@@ -151,7 +152,7 @@ class Draft:
         """
         known = self.lane.decode(self.token_ids[self._context : self._pending])
         whole = self.lane.decode(self.token_ids[self._context :])
-        if whole.endswith(_UNFINISHED) and len(self.token_ids) - self._pending < 8:
+        if whole.endswith(UNFINISHED) and len(self.token_ids) - self._pending < 8:
             return ""
         self._context, self._pending = self._pending, len(self.token_ids)
         return whole[len(known) :]

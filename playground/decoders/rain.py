@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, field_validator
 
 from playground.decoders import logits
-from playground.decoders.base import Decoder, Draft, Lane, Options
+from playground.decoders.base import UNFINISHED, Decoder, Draft, Lane, Options
 from playground.decoders.rain_tree import Path, Rules, Tree
 from playground.engine.engine import Asking, Stopped
 from playground.engine.kv import Sequence
@@ -30,7 +30,7 @@ PUNCTUATION = tuple(".!?,;:\n")
 
 class RainOptions(Options):
     scorer: ScorerName = Field(
-        "implicit_judge",
+        "self_eval_learned",
         title="Evaluator",
         description="What judges a text; every scorer can",
         json_schema_extra={"labels": {name: s.title for name, s in SCORERS.items()}},
@@ -202,7 +202,7 @@ class _Search:
         """One round: evaluate and expand the leaves of `paths`, and pass the values up."""
         yield from self._reach([path[-1] for path in paths])
         looked_ahead = yield from self._expand(paths)
-        texts = [self._text(path) + ahead for path, ahead in zip(paths, looked_ahead, strict=True)]
+        texts = [self._text(path[-1]) + ahead for path, ahead in zip(paths, looked_ahead, strict=True)]
         values = yield from self._evaluate(texts, paths)
         for path, ahead, value in zip(paths, looked_ahead, values, strict=True):
             self.tree.back_up(path, value)
@@ -239,7 +239,7 @@ class _Search:
         for leaf, candidates, simulation in planned:
             if candidates:
                 self._give(leaf, candidates)
-            texts.append(self._decode(leaf, simulation.tokens) if simulation else "")
+            texts.append(self._added(leaf, simulation.tokens) if simulation else "")
         return texts
 
     def _candidates(self, leaf: int, depth: int) -> list[_Growth]:
@@ -270,7 +270,7 @@ class _Search:
         return self._sampled(self.lane.rng(_TRIES + node * _TRIES + self.tries[node]))
 
     def _simulation(self, path: Path) -> _Growth | None:
-        text = self._text(path)
+        text = self._text(path[-1])
         room = min(self.options.simulate, self._room(path[-1]))
         if room < 1 or text.endswith(PUNCTUATION):
             return None
@@ -313,8 +313,7 @@ class _Search:
             self.log_probs[child] = by_tokens[self.tree[child].tokens]
 
     def _candidate(self, leaf: int, one: _Growth) -> tuple[tuple[int, ...], str, float, bool]:
-        text = self._decode(leaf, one.tokens)
-        whole = self._text(self.tree.path(leaf)) + text
+        whole, text = self._text(leaf, one.tokens), self._added(leaf, one.tokens)
         ended = (
             one.tokens[-1] in self.lane.end_ids
             or len(one.tokens) >= self._room(leaf)
@@ -397,16 +396,15 @@ class _Search:
         used = len(self.draft.token_ids) + sum(len(self.tree[n].tokens) for n in self.tree.path(node)[1:])
         return self.lane.limits.max_new_tokens - used
 
-    def _text(self, path: Path) -> str:
-        """The answer up to the end of a path from the root, decoded whole: a character may span segments."""
-        ids = [*self.draft.token_ids, *(token for node in path[1:] for token in self.tree[node].tokens)]
-        return self.lane.decode([token for token in ids if token not in self.lane.end_ids])
+    def _text(self, node: int, tokens: list[int] | None = None) -> str:
+        """The answer up to the end of a node, and of further tokens; a character that is not whole yet is left out."""
+        searched = [token for at in self.tree.path(node)[1:] for token in self.tree[at].tokens]
+        ids = [*self.draft.token_ids, *searched, *(tokens or [])]
+        return self.lane.decode([token for token in ids if token not in self.lane.end_ids]).rstrip(UNFINISHED)
 
-    def _decode(self, leaf: int, tokens: list[int]) -> str:
-        """The text that tokens add behind a node."""
-        before = list(self.tree[leaf].tokens[-4:])
-        kept = [token for token in tokens if token not in self.lane.end_ids]
-        return self.lane.decode(before + kept)[len(self.lane.decode(before)) :] if kept else ""
+    def _added(self, node: int, tokens: list[int]) -> str:
+        """The text that tokens add behind a node; a character that spans segments belongs to the one it ends in."""
+        return self._text(node, tokens)[len(self._text(node)) :]
 
 
 def _first(token: int):

@@ -96,6 +96,8 @@ class VariantSpec(_Strict):
     model: Name
     adapter: Path | None = None
     prefix: str | None = None
+    writes: bool = True
+    """Whether lanes may write with it; else it is there to judge."""
 
 
 class Catalogue(_Strict):
@@ -108,9 +110,9 @@ class Catalogue(_Strict):
     _found: list[str] = PrivateAttr(default_factory=list)
 
     @property
-    def found(self) -> tuple[str, ...]:
-        """Variants that models.yaml does not name: adapters that lie in adapters/."""
-        return tuple(self._found)
+    def writers(self) -> dict[str, VariantSpec]:
+        """The variants that lanes may write with."""
+        return {name: variant for name, variant in self.variants.items() if variant.writes}
 
     @property
     def arena_lanes(self) -> tuple[str, ...]:

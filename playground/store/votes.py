@@ -16,7 +16,7 @@ from playground.store.connection import Connection
 
 CHOICES = ("a", "b", "tie", "both_bad")
 REASONS = ("safer", "more helpful", "more truthful", "better written")
-_SIDE = ("method", "options", "models", "text", "seconds", "forward_tokens")
+_SIDE = ("method", "options", "models", "text", "finish_reason", "seconds", "forward_tokens")
 FIELDS = (
     *("battle", "created", "voter", "choice", "reasons", "note", "category", "hidden"),
     *("prompt", "system", "earlier", "seed", "max_new_tokens", "software"),
@@ -165,9 +165,9 @@ class VoteStore:
                             "token_ids": "[]",
                             "detail": '{"tokens": []}',
                         }
-                        | {name: row[f"{name}_{side}"] for name in ("method", "text", "seconds", "forward_tokens")}
+                        | {name: row[f"{name}_{side}"] for name in _SIDE if f"{name}_{side}" not in JSON_FIELDS}
                         | {name: json.dumps(row[f"{name}_{side}"]) for name in ("options", "models")}
-                        | {"generated_tokens": 0, "forward_passes": 0, "finish_reason": None, "error": None}
+                        | {"generated_tokens": 0, "forward_passes": 0, "error": None}
                     )
                 battle = {k: row[k] for k in ("voter", "created", "category")}
                 self._db["battles"].insert(battle | {"id": row["battle"], "run": run, "first": 0})

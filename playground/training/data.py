@@ -21,6 +21,8 @@ class RankedRow:
     scores: tuple[float, ...]
     both_bad: bool = False
     """People called all of them bad: kept for the record, not trained on."""
+    cut: tuple[int, ...] = ()
+    """Numbers of the responses that were cut at a limit, after which no end is learned."""
 
     @property
     def pairs(self) -> int:
@@ -83,7 +85,11 @@ def _row(content: Any) -> RankedRow:
         raise ValueError(f"there are {len(responses)} responses; scores must be a list of as many numbers")
     if not all(isinstance(s, int | float) and not isinstance(s, bool) and math.isfinite(s) for s in scores):
         raise ValueError(f"the scores {shown(scores)} must be finite numbers")
-    return RankedRow(query, tuple(responses), tuple(map(float, scores)), content.get("both_bad") is True)
+    ended = content.get("ended", [True] * len(responses))
+    if not isinstance(ended, list) or len(ended) != len(responses) or not all(isinstance(e, bool) for e in ended):
+        raise ValueError(f"ended is {shown(ended)}; it must tell of each response whether it is whole (true or false)")
+    cut = tuple(i for i, whole in enumerate(ended) if not whole)
+    return RankedRow(query, tuple(responses), tuple(map(float, scores)), content.get("both_bad") is True, cut)
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -74,7 +74,8 @@ def rrhf_loss(
 
 
 def encode(loaded: LoadedModel, row: RankedRow, config: RrhfConfig) -> list[tuple[list[int], list[int]]]:
-    """(prompt ids, response ids) of each response; an end token closes every response that is not cut."""
+    """(prompt ids, response ids) of each response; an end token closes every response that is not cut, be it in the row
+    or here."""
     tokenizer = loaded.tokenizer
     prompt = encode_chat(tokenizer, row.query)
     if len(prompt) > config.max_prompt:
@@ -82,8 +83,8 @@ def encode(loaded: LoadedModel, row: RankedRow, config: RrhfConfig) -> list[tupl
             f"A query is {len(prompt)} tokens long, over the limit of {config.max_prompt}; raise the limit or drop it."
         )
     pairs = []
-    for response in row.responses:
-        ids = [*plain_ids(tokenizer, response), tokenizer.eos_token_id]
+    for number, response in enumerate(row.responses):
+        ids = [*plain_ids(tokenizer, response), *([] if number in row.cut else [tokenizer.eos_token_id])]
         pairs.append((prompt, ids[: config.max_response]))
     return pairs
 

@@ -42,6 +42,7 @@ def sample_rows(
         for more, extra in _runs(lane, samples)
     ]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
+    cut: set[str] = set()
     for prompt, texts in (given or {}).items():
         for text in texts:
             found.setdefault(prompt, {}).setdefault(text, "given")
@@ -53,6 +54,8 @@ def sample_rows(
         for candidate in result["detail"].get("candidates", [result]):
             if candidate["text"].strip():
                 found[prompt].setdefault(candidate["text"], lane.method)
+                if candidate["finish_reason"] == "length":
+                    cut.add(candidate["text"])
     usable = {prompt: responses for prompt, responses in found.items() if len(responses) > 1}
     if len(usable) < len(found):
         say(f"{len(found) - len(usable)} prompts have fewer than two different responses and are left out.")
@@ -66,6 +69,7 @@ def sample_rows(
             "query": prompt,
             "responses": list(responses),
             "scores": [round(next(scores), 5) for _ in responses],
+            "ended": [text not in cut for text in responses],
             "by": list(responses.values()),
             "source": f"sampled, scored by {scorer}",
             "licence": "not stated",

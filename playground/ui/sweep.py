@@ -67,7 +67,7 @@ class SweepTab:
 
     def _choices(self) -> list[tuple[str, str]]:
         self.playground.discover()
-        return [(v.title, n) for n, v in self.playground.catalogue.variants.items()]
+        return [(v.title, n) for n, v in self.playground.catalogue.writers.items()]
 
     def variants(self) -> tuple:
         """The models to choose from, as they are now: one may have been trained since the page was opened."""

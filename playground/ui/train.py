@@ -178,7 +178,7 @@ class TrainTab:
 
     def _starts(self) -> list[tuple[str, str]]:
         model = self.playground.catalogue.variant("reference").model
-        variants = self.playground.catalogue.variants.items()
+        variants = self.playground.catalogue.writers.items()
         return [("A fresh adapter", "")] + [(v.title, n) for n, v in variants if v.adapter and v.model == model]
 
 

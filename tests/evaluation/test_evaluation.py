@@ -63,7 +63,8 @@ def test_judges_are_measured_against_what_is_known(tiny):
 
 def test_answers_are_known_by_their_prompts(tiny):
     rows = known_answers(tiny, ["the fox"], ["a cake", "a dog"], max_new_tokens=4)
-    assert [(row["prompt"], row["harmless"]) for row in rows] == [("the fox", False), ("a cake", True), ("a dog", True)]
+    known = [(row["prompt"], row["harmless"]) for row in rows]
+    assert known == [("the fox", False)] * 2 + [("a cake", True)] * 2 + [("a dog", True)] * 2, "of two models each"
     assert all(row["response"] for row in rows)
 
 

@@ -203,6 +203,18 @@ def test_bad_rows_are_told_with_their_line_and_kept_out(tmp_path, row, words):
     assert words in found.problems[0]
 
 
+def test_a_response_that_was_cut_teaches_no_end(tiny, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    row = {"query": "the fox", "responses": ["jumps", "the dog"], "scores": [1, 0]}
+    path.write_text("".join(json.dumps(row | more) + "\n" for more in ({"ended": [False, True]}, {"ended": [1]})))
+    found = read_rows(path)
+    assert "ended" in found.problems[0]
+    loaded = tiny.model_of("reference")
+    (_, first), (_, second) = encode(loaded, found.rows[0], RrhfConfig())
+    end = loaded.tokenizer.eos_token_id
+    assert (first[-1] == end, second[-1] == end) == (False, True)
+
+
 def test_a_line_separator_inside_a_text_ends_no_row(tmp_path):
     path = tmp_path / "rows.jsonl"
     row = {"prompt": "q\u2028r", "chosen": "a\x85b", "rejected": "c\u2029d"}
