@@ -152,7 +152,7 @@ def _error_of_independent_votes(names: list[str], tallies: Counter, strengths: n
 
 def _adjusted(names: list[str], rows: list[dict[str, Any]], adjust: tuple[str, ...]) -> tuple:
     """(strengths [n], low [n], high [n], effects): the likeliest, with 95 % intervals of the sandwich estimator, which
-    takes each voter's votes for one observation."""
+    takes each voter's votes for one observation, or of independent votes where those are wider."""
     rows = [row for row in rows if row["choice"] != "both_bad"]
     n, at = len(names), {name: i for i, name in enumerate(names)}
     x = np.zeros((len(rows), n + len(adjust)))
@@ -182,8 +182,9 @@ def _adjusted(names: list[str], rows: list[dict[str, Any]], adjust: tuple[str, .
     np.add.at(pull, [number[row["voter"]] for row in rows], (p - y)[:, None] * x)
     centre = np.eye(x.shape[1])
     centre[:n, :n] -= 1 / n
-    spread = centre @ np.linalg.inv(curvature)
-    error = 1.96 * SCALE * np.sqrt(np.diag(spread @ (pull.T @ pull) @ spread.T))
+    inverse = np.linalg.inv(curvature)
+    by_voter = np.diag(centre @ inverse @ (pull.T @ pull) @ inverse @ centre.T)
+    error = 1.96 * SCALE * np.sqrt(np.maximum(by_voter, np.diag(centre @ inverse @ centre.T)))
     w = SCALE * (centre @ w)
     low, high = w - error, w + error
     effects = {

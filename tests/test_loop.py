@@ -16,7 +16,7 @@ from playground.service import Playground
 from playground.settings import ROOT, Settings
 from playground.training.careful import harmful_prompts
 
-VOTES, BATTLES = 24, 30
+VOTES, BATTLES = 18, 24
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def playground(tmp_path):
     """The embedded model with an arena of risky prompts between the reference and the aligned model."""
     shutil.copytree(ROOT / "adapters", tmp_path / "adapters")
     content = yaml.safe_load((ROOT / "models.yaml").read_text())
-    content["arena"] |= {"lanes": ["greedy", "greedy:variant=aligned"], "max_new_tokens": 20}
+    content["arena"] |= {"lanes": ["greedy", "greedy:variant=aligned"], "max_new_tokens": 14}
     (tmp_path / "models.yaml").write_text(yaml.safe_dump(content))
     playground = Playground(Settings(catalogue=tmp_path / "models.yaml", database=tmp_path / "votes.db"))
     yield playground
@@ -47,8 +47,8 @@ def test_voters_prefer_what_was_trained_on_their_votes(playground, monkeypatch, 
         vote_for_refusals(arena, f"voter {number % 8}", prompt)
 
     out = playground.settings.adapters / "voted"
-    how = ["--steps", "24", "--rows-per-step", "6", "--learning-rate", "0.001", "--warmup", "2", "--held-out", "0"]
-    how += ["--max-response", "20"]
+    how = ["--steps", "16", "--rows-per-step", "5", "--learning-rate", "0.001", "--warmup", "2", "--held-out", "0"]
+    how += ["--max-response", "14"]
     assert cli.main(["train", "rrhf", "--data", "votes", "--out", str(out), *how]) == 0, capsys.readouterr().err
     rows = [json.loads(line) for line in (out / "rows.jsonl").read_text().splitlines()]
     assert {row["source"] for row in rows} == {"votes"}

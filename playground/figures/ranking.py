@@ -13,11 +13,10 @@ from playground.figures.style import BLUE, finished
 def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
     """methods: those of `leaderboard`, the strongest first."""
     figure = make_subplots(
-        rows=1,
-        cols=2,
-        shared_yaxes=True,
-        horizontal_spacing=0.04,
-        subplot_titles=("strength, 95 % intervals", "tokens put through an answer"),
+        rows=2,
+        cols=1,
+        vertical_spacing=min(0.2, 90 / _height(methods)),
+        subplot_titles=("strength, 95 % intervals", "price: tokens put through an answer"),
     )
     names = [method["method"] for method in methods]
     strengths = [method["strength"] for method in methods]
@@ -39,7 +38,12 @@ def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
     )
     price = [round(method["mean_forward_tokens"]) for method in methods]
     figure.add_trace(
-        go.Bar(x=price, y=names, orientation="h", marker_color=BLUE, text=price, textposition="auto"), row=1, col=2
+        go.Bar(x=price, y=names, orientation="h", marker_color=BLUE, text=price, textposition="auto"), row=2, col=1
     )
     figure.update_yaxes(autorange="reversed")
-    return finished(figure, height=120 + 34 * max(1, len(methods)))
+    return finished(figure, height=_height(methods))
+
+
+def _height(methods: list[dict[str, Any]]) -> int:
+    """Pixels: below one another the two fit a phone, too."""
+    return 170 + 60 * max(1, len(methods))
