@@ -113,6 +113,11 @@ def test_adjusted_for_length_equal_methods_are_equal_and_the_effect_is_found():
         assert m["low"] <= m["strength"] <= m["high"]
 
 
+def test_votes_that_tell_of_no_order_are_adjusted_without_a_fuss():
+    found = leaderboard([vote("x", "y", "both_bad")] * 3, ("length", "time"))
+    assert [(m["strength"], m["both_bad"], m["rank"]) for m in found["methods"]] == [(0.0, 3, 1)] * 2
+
+
 def test_without_differences_adjusting_changes_little():
     rows = simulated(TRUE, 2000, 50, 1, ties=0.0001)
     plain = {m["method"]: m["strength"] for m in leaderboard(rows)["methods"]}

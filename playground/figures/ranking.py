@@ -16,7 +16,7 @@ def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
         rows=2,
         cols=1,
         vertical_spacing=min(0.2, 90 / _height(methods)),
-        subplot_titles=("strength, 95 % intervals", "price: tokens put through an answer"),
+        subplot_titles=("strength, 95 % intervals", "price: tokens put through"),
     )
     names = [method["method"] for method in methods]
     strengths = [method["strength"] for method in methods]
