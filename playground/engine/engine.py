@@ -2,7 +2,7 @@
 
     while there are tasks:
         advance every task until it asks for something or ends
-        run one batch: all short extensions together, and one chunk of one long extension per model
+        run one batch per model: all short extensions together, and as many chunks of long ones as a pass takes
 
 There is no timer: a batch holds what all tasks asked for while the last one ran. A task's answers do not depend on
 which other tasks there are (see runner).
@@ -275,33 +275,45 @@ class Engine:
             return
         hidden = batch[0].runner.short([(job.sequence, job.inputs, job.adapter) for job in batch])
         for job, states in zip(batch, hidden, strict=True):
-            job.parts.append(states)
-            job.inputs = job.inputs[:0]
-            job.sequence.hidden = states[-1]
+            self._ran(job, len(job.inputs), states)
 
     def _run_long(self, pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
-        """Run one chunk of the first long extension; openings that are known need none."""
+        """Run one chunk of the first long extension, and of those after it that still fit into the pass. Openings that
+        are known need none, and one that is under way is not begun again."""
+        refused, batch, rows, under_way = [], [], 0, set()
         for task, job in pairs:
             if not len(job.inputs):
                 continue
-            key = (job.sequence.variant, job.request.tokens) if isinstance(job.request, Open) else None
+            key = _opening(job)
             if key in self._openings and not job.parts:
                 self._openings.move_to_end(key)
                 known = self._openings[key].fork(task.sequences)
                 job.sequence.release()
                 job.sequence, job.inputs = known, job.inputs[:0]
                 continue
+            if key in under_way:
+                continue
             part = job.inputs[:CHUNK]
+            if rows + len(part) > CHUNK:
+                break
             if not self._grow(job.sequence, len(part)):
-                return [(task, job)]
-            states = job.runner.long(job.sequence, part, job.adapter)
-            job.inputs = job.inputs[CHUNK:]
-            job.parts.append(states)
-            job.sequence.hidden = states[-1]
-            if key and not len(job.inputs):
-                self._keep(key, job.sequence)
-            return []
-        return []
+                refused.append((task, job))
+                continue
+            under_way |= {key} - {None}
+            batch.append((job, part))
+            rows += len(part)
+        if batch:
+            hidden = batch[0][0].runner.long([(job.sequence, part, job.adapter) for job, part in batch])
+            for (job, part), states in zip(batch, hidden, strict=True):
+                self._ran(job, len(part), states)
+        return refused
+
+    def _ran(self, job: _Job, tokens: int, states: torch.Tensor) -> None:
+        job.inputs = job.inputs[tokens:]
+        job.parts.append(states)
+        job.sequence.hidden = states[-1]
+        if not len(job.inputs) and (key := _opening(job)):
+            self._keep(key, job.sequence)
 
     def _keep(self, key: tuple, sequence: Sequence) -> None:
         self._openings[key] = sequence.fork(self._kept)
@@ -338,3 +350,8 @@ class Engine:
             if isinstance(job.request, Open):
                 job.answer = Opened(job.sequence, job.answer)
             job.done = True
+
+
+def _opening(job: _Job) -> tuple | None:
+    """By what an opening is known; None for other requests."""
+    return (job.sequence.variant, job.request.tokens) if isinstance(job.request, Open) else None

@@ -3,13 +3,14 @@
 The arithmetic of a row depends on its own sequence alone:
 - a *short* extension (up to SHORT tokens) runs packed with those of other sequences, through kernels that are
   row-invariant, or in tiles of a fixed shape where a kernel is not;
-- a *long* one runs by itself, in chunks counted from its own beginning;
+- a *long* one runs in chunks counted from its own beginning; others may share its pass, but not its products;
 - attention pads keys to a grid on which the fused kernel gives the same bits for any padding;
 - the head always sees TILE rows.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
@@ -25,47 +26,59 @@ from playground.models.loading import LoadedModel
 SHORT = 8
 """Most tokens of an extension that still runs packed."""
 CHUNK = 256
-"""Tokens of a long extension that run in one pass; bounds the time until Stop is heard."""
+"""Tokens of long extensions that run in one pass; bounds the time until Stop is heard."""
 ROWS = 32
 """Most rows of a packed pass."""
 
 
 @dataclass(frozen=True)
+class _Read:
+    """Texts of equally many rows, whose keys and values are read together."""
+
+    rows: slice
+    tables: torch.Tensor  # blocks [texts, blocks], padded with block 0
+    mask: torch.Tensor  # additive [texts, 1, groups * rows of a text, keys]
+
+
+@dataclass(frozen=True)
 class _Layout:
-    """Where the rows of a pass write their keys and values, and which blocks they read."""
+    """Where the rows of a pass write their keys and values, and what they read."""
 
     pool: BlockPool
     write_blocks: torch.Tensor  # [rows]
     write_offsets: torch.Tensor  # [rows]
-    tables: torch.Tensor  # [texts, blocks], padded with block 0
+    reads: list[_Read]
 
 
 def _paged_attention(module, query, key, value, attention_mask, scaling, layout: _Layout = None, **_):
     """Attention of transformers' AttentionInterface over the block pool.
 
-    query [1, heads, rows, dim]; key, value [1, kv_heads, rows, dim]; attention_mask [texts, 1, groups * rows of a
-    text, keys]. In a short pass every row is a text of its own, in a long pass all rows are one text.
-    Returns [1, rows, heads, dim].
+    query [1, heads, rows, dim]; key, value [1, kv_heads, rows, dim]; masks are in the layout. In a short pass every
+    row is a text of its own. Returns [1, rows, heads, dim].
     """
-    pool, rows = layout.pool, query.shape[2]
     for which, new in enumerate((key, value)):
-        store = pool.data[:, module.layer_idx, which]
-        store[layout.write_blocks, layout.write_offsets] = new[0].transpose(0, 1).reshape(rows, -1)
-    texts, blocks = layout.tables.shape
+        store = layout.pool.data[:, module.layer_idx, which]
+        store[layout.write_blocks, layout.write_offsets] = new[0].transpose(0, 1).reshape(new.shape[2], -1)
+    out = [_attend(module.layer_idx, query[0, :, read.rows], read, layout.pool, scaling) for read in layout.reads]
+    return (out[0] if len(out) == 1 else torch.cat(out))[None], None
 
-    def read(which: int) -> torch.Tensor:
-        store = pool.data[:, module.layer_idx, which].flatten(1)
-        chosen = store.index_select(0, layout.tables.view(-1))
-        return chosen.view(texts, blocks * BLOCK, pool.kv_heads, pool.head_dim).transpose(1, 2)
+
+def _attend(layer: int, query: torch.Tensor, read: _Read, pool: BlockPool, scaling: float) -> torch.Tensor:
+    """query [heads, rows, dim] → [rows, heads, dim]."""
+    heads, rows, dim = query.shape
+    texts, blocks = read.tables.shape
+
+    def stored(which: int) -> torch.Tensor:
+        chosen = pool.data[:, layer, which].flatten(1).index_select(0, read.tables.view(-1))
+        return chosen.view(texts, blocks * BLOCK, pool.kv_heads, dim).transpose(1, 2)
 
     # The query heads of one kv head stand as further rows, so grouped attention needs no copies of the keys.
-    each = rows // texts
-    groups = query.shape[1] // pool.kv_heads
-    q = query[0].transpose(0, 1).reshape(texts, each, pool.kv_heads, groups, pool.head_dim)
-    q = q.permute(0, 2, 3, 1, 4).reshape(texts, pool.kv_heads, groups * each, pool.head_dim)
-    out = F.scaled_dot_product_attention(q, read(0), read(1), attn_mask=attention_mask, scale=scaling)
-    out = out.view(texts, pool.kv_heads, groups, each, pool.head_dim).permute(0, 3, 1, 2, 4)
-    return out.reshape(1, rows, query.shape[1], pool.head_dim), None
+    each, groups = rows // texts, heads // pool.kv_heads
+    q = query.transpose(0, 1).reshape(texts, each, pool.kv_heads, groups, dim)
+    q = q.permute(0, 2, 3, 1, 4).reshape(texts, pool.kv_heads, groups * each, dim)
+    out = F.scaled_dot_product_attention(q, stored(0), stored(1), attn_mask=read.mask, scale=scaling)
+    out = out.view(texts, pool.kv_heads, groups, each, dim).permute(0, 3, 1, 2, 4)
+    return out.reshape(rows, heads, dim)
 
 
 KNOWN = ("llama", "mistral", "qwen2", "qwen3")
@@ -73,6 +86,10 @@ KNOWN = ("llama", "mistral", "qwen2", "qwen3")
 or scale their logits, or keep windows, and would be silently wrong."""
 
 AttentionInterface.register("playground_paged", _paged_attention)
+
+
+Extension = tuple[Sequence, torch.Tensor, str | None]
+"""A sequence, the input embeddings [n, hidden_size] that extend it, the adapter's name or None."""
 
 
 class Runner:
@@ -104,43 +121,39 @@ class Runner:
         return self._embed(torch.tensor(tokens, dtype=torch.long, device=self.device))
 
     @torch.inference_mode()
-    def short(self, extensions: Many[tuple[Sequence, torch.Tensor, str | None]]) -> list[torch.Tensor]:
-        """Extend sequences by a few tokens each, all together. The sequences must differ and have grown already.
-
-        extensions: (sequence, input embeddings [n, hidden_size], adapter name or None), at most ROWS rows in all,
-        those of one adapter side by side. Returns each one's final hidden states [n, hidden_size].
+    def short(self, extensions: Many[Extension]) -> list[torch.Tensor]:
+        """Extend sequences by a few tokens each, all together. The sequences must differ and have grown already; at
+        most ROWS rows in all, those of one adapter side by side. Returns final hidden states [n, hidden_size] each.
         """
-        starts = [s.length - len(x) for s, x, _ in extensions]
-        positions = [start + i for start, (_, x, _) in zip(starts, extensions, strict=True) for i in range(len(x))]
+        positions = [p for s, x, _ in extensions for p in range(s.length - len(x), s.length)]
         owners = [s for s, x, _ in extensions for _ in range(len(x))]
         padding = -len(positions) % TILE if self._pad_rows else 0
-        longest = max(positions) + 1
-        blocks = self._blocks(longest)
+        blocks = self._blocks(max(positions) + 1)
         tables = torch.zeros(len(positions) + padding, blocks, dtype=torch.long)
         for row, (owner, position) in enumerate(zip(owners, positions, strict=True)):
             mine = owner.blocks[: position // BLOCK + 1]
             tables[row, : len(mine)] = torch.tensor(mine)
         limit = torch.tensor(positions + [0] * padding)
-        mask = self._mask(torch.arange(blocks * BLOCK)[None] <= limit[:, None])[:, None, None]
-        embedded = torch.cat([*(x for _, x, _ in extensions), self.embed([0] * padding)])
-        write_blocks = [s.blocks[p // BLOCK] for s, p in zip(owners, positions, strict=True)] + [0] * padding
-        hidden = self._pass(
-            embedded, positions + [0] * padding, write_blocks, tables, mask, long=False, adapters=_runs(extensions)
-        )
-        return list(hidden[: len(positions)].split([len(x) for _, x, _ in extensions]))
+        reads = [self._read(slice(None), tables, torch.arange(blocks * BLOCK)[None, None] <= limit[:, None, None])]
+        return self._pass(extensions, positions, owners, reads, padding, texts=[], adapters=_runs(extensions))
 
     @torch.inference_mode()
-    def long(self, sequence: Sequence, embedded: torch.Tensor, adapter: str | None) -> torch.Tensor:
-        """Extend one sequence, which has grown already, by at most CHUNK tokens; hidden states [n, hidden_size]."""
-        start = sequence.length - len(embedded)
-        positions = list(range(start, sequence.length))
-        blocks = self._blocks(sequence.length)
-        tables = torch.zeros(1, blocks, dtype=torch.long)
-        tables[0, : len(sequence.blocks)] = torch.tensor(sequence.blocks)[:blocks]
-        mask = self._mask(torch.arange(blocks * BLOCK)[None] <= torch.tensor(positions)[:, None])[None, None]
-        write_blocks = [sequence.blocks[p // BLOCK] for p in positions]
-        adapters = [(adapter, slice(None))] if adapter else []
-        return self._pass(embedded, positions, write_blocks, tables, mask, long=True, adapters=adapters)
+    def long(self, extensions: Many[Extension]) -> list[torch.Tensor]:
+        """Extend different sequences, which have grown already, by at most CHUNK tokens in all. Only what does not
+        mix rows is done for all of them together. Returns final hidden states [n, hidden_size] each."""
+        positions = [p for s, x, _ in extensions for p in range(s.length - len(x), s.length)]
+        owners = [s for s, x, _ in extensions for _ in range(len(x))]
+        ends = list(itertools.accumulate(len(x) for _, x, _ in extensions))
+        texts = [slice(end - len(x), end) for end, (_, x, _) in zip(ends, extensions, strict=True)]
+        reads = []
+        for rows, (sequence, _, _) in zip(texts, extensions, strict=True):
+            blocks = self._blocks(sequence.length)
+            table = torch.zeros(1, blocks, dtype=torch.long)
+            table[0, : len(sequence.blocks)] = torch.tensor(sequence.blocks)[:blocks]
+            seen = torch.arange(blocks * BLOCK)[None] <= torch.tensor(positions[rows])[:, None]
+            reads.append(self._read(rows, table, seen[None]))
+        adapters = [(adapter, rows) for rows, (_, _, adapter) in zip(texts, extensions, strict=True) if adapter]
+        return self._pass(extensions, positions, owners, reads, 0, texts=texts, adapters=adapters)
 
     @torch.inference_mode()
     def log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -163,30 +176,34 @@ class Runner:
         blocks = -(-tokens // BLOCK)
         return -(-blocks // self._grid) * self._grid
 
-    def _mask(self, seen: torch.Tensor) -> torch.Tensor:
-        """Additive mask in the model's type: 0 where seen, -inf elsewhere."""
-        mask = torch.zeros(seen.shape, dtype=self.loaded.dtype)
-        return mask.masked_fill_(~seen, float("-inf")).to(self.device)
+    def _read(self, rows: slice, tables: torch.Tensor, seen: torch.Tensor) -> _Read:
+        """seen [texts, rows of a text, keys] becomes a mask in the model's type: 0 where seen, -inf elsewhere."""
+        mask = torch.zeros(seen.shape, dtype=self.loaded.dtype).masked_fill_(~seen, float("-inf"))
+        return _Read(rows, tables.to(self.device), mask.to(self.device)[:, None].repeat(1, 1, self._groups, 1))
 
-    def _pass(self, embedded, positions, write_blocks, tables, mask, *, long: bool, adapters) -> torch.Tensor:
+    def _pass(self, extensions, positions, owners, reads, padding, *, texts, adapters) -> list[torch.Tensor]:
+        places = positions + [0] * padding
         layout = _Layout(
             pool=self.pool,
-            write_blocks=torch.tensor(write_blocks, device=self.device),
-            write_offsets=torch.tensor([p % BLOCK for p in positions], device=self.device),
-            tables=tables.to(self.device),
+            write_blocks=torch.tensor(
+                [s.blocks[p // BLOCK] for s, p in zip(owners, positions, strict=True)] + [0] * padding,
+                device=self.device,
+            ),
+            write_offsets=torch.tensor([p % BLOCK for p in places], device=self.device),
+            reads=reads,
         )
-        self.loaded.current.long, self.loaded.current.adapter_rows = long, adapters
+        self.loaded.current.texts, self.loaded.current.adapter_rows = texts, adapters
         output = self._body(
-            inputs_embeds=embedded[None],
-            attention_mask=mask.repeat(1, 1, self._groups, 1),
-            position_ids=torch.tensor(positions, device=self.device)[None],
+            inputs_embeds=torch.cat([*(x for _, x, _ in extensions), self.embed([0] * padding)])[None],
+            attention_mask=reads[0].mask,  # any mask of four dimensions is passed on; attention takes the layout's
+            position_ids=torch.tensor(places, device=self.device)[None],
             use_cache=False,
             layout=layout,
         )
-        return output.last_hidden_state[0]
+        return list(output.last_hidden_state[0, : len(positions)].split([len(x) for _, x, _ in extensions]))
 
 
-def _runs(extensions) -> list[tuple[str, slice]]:
+def _runs(extensions: Many[Extension]) -> list[tuple[str, slice]]:
     """Contiguous rows of each adapter: [(adapter, rows)]."""
     runs: list[tuple[str, slice]] = []
     row = 0

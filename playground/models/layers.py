@@ -1,8 +1,10 @@
 """Linear layers for decoding: 4-bit weights, and LoRA adapters that differ from row to row of one batch.
 
-A forward pass is either *short* (many sequences, a few tokens each) or *long* (one sequence, many tokens). Each has
-its own kernel, chosen by what a sequence asks and never by who else shares the batch: two kernels round
-differently, and a row must not depend on its neighbours.
+A forward pass is either *short* (many sequences, a few tokens each) or *long* (a few sequences, many tokens each). Each
+has its own kernel, chosen by what a sequence asks and never by who else shares the batch: two kernels round
+differently, and a row must not depend on its neighbours. In a long pass every text is multiplied by itself, since how a
+dense product rounds depends on how many rows it has; what texts share there is reading the weights, and all the rest
+of a pass.
 """
 
 from __future__ import annotations
@@ -23,8 +25,15 @@ TILE = 32
 class Pass:
     """What the layers must know of the pass under way; one object shared by all layers of a model."""
 
-    long: bool = False
+    texts: list[slice] = field(default_factory=list)
+    """The rows of each text of a long pass; none in a short one."""
     adapter_rows: list[tuple[str, slice]] = field(default_factory=list)
+
+    def dense(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        """The product of x [1, rows, in] with a dense weight [out, in], each text of a long pass by itself."""
+        if len(self.texts) < 2:
+            return F.linear(x, weight, bias)
+        return torch.cat([F.linear(x[0, rows], weight, bias) for rows in self.texts])[None]
 
 
 def dequantise(levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor) -> torch.Tensor:
@@ -67,12 +76,24 @@ class Int4Linear(nn.Module):
         return linear.in_features % GROUP == 0 and linear.out_features % 32 == 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.current.long:
-            return F.linear(x, self.dense, self.bias)
+        if self.current.texts:
+            return self.current.dense(x, self.dense, self.bias)
         rows = x.reshape(-1, self.in_features)
         y = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, GROUP, self.scales_zeros)
         y = y.view(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias
+
+
+class DenseLinear(nn.Linear):
+    """A linear layer of whole precision that multiplies each text of a long pass by itself."""
+
+    def __init__(self, linear: nn.Linear, current: Pass):
+        nn.Module.__init__(self)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.weight, self.bias, self.current = linear.weight, linear.bias, current
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.current.dense(x, self.weight, self.bias)
 
 
 class AdaptedLinear(nn.Module):
@@ -100,7 +121,7 @@ class AdaptedLinear(nn.Module):
 
     def _update(self, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
         # In fp32: for matrices this thin a bf16 product costs several times as much in set-up alone.
-        rows = x.float() if self.current.long else F.pad(x.float(), (0, 0, 0, -x.shape[0] % TILE))
+        rows = x.float() if self.current.texts else F.pad(x.float(), (0, 0, 0, -x.shape[0] % TILE))
         return torch.mm(torch.mm(rows, down), up)[: x.shape[0]].to(x.dtype)
 
 

@@ -18,7 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress, cached_file, no_progress
 from playground.models.gguf import read_gguf
-from playground.models.layers import AdaptedLinear, Int4Linear, Pass, quantise, replace_linears
+from playground.models.layers import AdaptedLinear, DenseLinear, Int4Linear, Pass, quantise, replace_linears
 from playground.models.specs import PRECISIONS, FolderSource, ModelSpec, PackageSource
 
 T = TypeVar("T")
@@ -117,8 +117,7 @@ def load_model(
                 f"The model {name} ({place}) could not be loaded: {str(error).splitlines()[0]} "
                 "Check the name and the network, or choose the embedded model."
             ) from None
-        if precision == "int4":
-            _to_int4(model, current)
+    _prepare_linears(model, precision, current)
     model.requires_grad_(False)
     limits = [model.config.max_position_embeddings, spec.context, getattr(model.config, "sliding_window", None)]
     progress(1.0, f"{spec.title} is ready")
@@ -143,13 +142,16 @@ def in_a_thread_that_ends(work: Callable[[], T]) -> T:
         return one.submit(work).result()
 
 
-def _to_int4(model: PreTrainedModel, current: Pass) -> None:
+def _prepare_linears(model: PreTrainedModel, precision: str, current: Pass) -> None:
+    """Make all linear layers but the head ones that know of passes; in int4 as many of them 4-bit as can be."""
     head = model.get_output_embeddings()
 
     def make(linear):
-        if linear is head or not Int4Linear.takes(linear):
+        if linear is head:
             return None
-        return Int4Linear(*quantise(linear.weight), linear.bias, current)
+        if precision == "int4" and Int4Linear.takes(linear):
+            return Int4Linear(*quantise(linear.weight), linear.bias, current)
+        return DenseLinear(linear, current)
 
     replace_linears(model, make)
 

@@ -152,6 +152,55 @@ def test_batched_is_the_same_as_alone_bit_for_bit(built, company):
         other.wait(120)
 
 
+def passes_of(runner, monkeypatch):
+    """The rows of each text of every long pass from now on."""
+    seen, long = [], runner.long
+
+    def counted(extensions):
+        seen.append([len(x) for _, x, _ in extensions])
+        return long(extensions)
+
+    monkeypatch.setattr(runner, "long", counted)
+    return seen
+
+
+@pytest.mark.parametrize("lengths", [(20, 45), (9, 100, 33, 70), (200, 100, 30), (CHUNK + 40, 30)])
+def test_long_texts_share_a_pass_and_are_the_same_bits_as_alone(built, monkeypatch, lengths):
+    engine, runner = built
+    generator = torch.Generator().manual_seed(sum(lengths))
+    texts = [tuple(torch.randint(2, 250, (n,), generator=generator).tolist()) for n in lengths]
+    prompts = [("plain", (3, 4, 5)), ("adapted", (6, 7)), ("plain", (8,)), ("adapted", (3, 4, 5))]
+
+    def asking(which):
+        opened = yield [Open(*prompts[i]) for i in which]
+        held = [o.sequence for o in opened]
+        hidden = yield [Extend(s, texts[i], Want.HIDDEN) for i, s in zip(which, held, strict=True)]
+        then = yield [Extend(s, (9,)) for s in held]
+        return [torch.cat(pair) for pair in zip((h.flatten() for h in hidden), then, strict=True)]
+
+    alone = [engine.submit(asking([i])).wait(60)[0] for i in range(len(lengths))]
+    seen = passes_of(runner, monkeypatch)
+    together = engine.submit(asking(range(len(lengths)))).wait(60)
+    assert all(torch.equal(a, b) for a, b in zip(alone, together, strict=True))
+    assert all(sum(rows) <= CHUNK for rows in seen)
+    assert sum(map(sum, seen)) == sum(lengths)
+    if sum(lengths) <= CHUNK:
+        assert seen == [list(lengths)]
+
+
+def test_openings_share_a_pass_and_equal_ones_are_computed_once(built, monkeypatch):
+    engine, runner = built
+    engine.forget_openings()
+    seen = passes_of(runner, monkeypatch)
+    one, other = tuple(range(20, 40)), tuple(range(50, 80))
+    [opened] = ask(
+        engine, lambda _: [Open("plain", one), Open("plain", other), Open("plain", one), Open("adapted", one)]
+    )
+    assert seen == [[20, 30, 20]]
+    assert torch.equal(opened[0].log_probs, opened[2].log_probs)
+    assert not torch.equal(opened[0].log_probs, opened[3].log_probs)
+
+
 def test_forks_share_the_past_and_part_ways(exact, oracle):
     engine, runner = exact
     prompt = tuple(range(20, 20 + BLOCK + 5))
