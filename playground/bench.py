@@ -18,26 +18,31 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 
-from playground.engine.engine import Asking
+from playground.engine.engine import Asking, Engine
+from playground.engine.kv import Sequence
 from playground.engine.requests import Extend, Open, Opened
+from playground.engine.runner import CHUNK, ROWS, SHORT
 from playground.errors import UserError, shown
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model
 from playground.models.prompts import encode_chat
+from playground.models.specs import read_catalogue
 from playground.requests import LaneRequest, RunRequest
 from playground.service import Playground
 from playground.settings import ROOT, Settings
 
 RUNS = 5
-RAIN_NODES = 120
-"""Of the search that is done twice; the plain way takes minutes for it."""
+RAIN_NODES = {"int4": 120, "fp32": 60}
+"""Of the searches that are done twice; the plain way takes minutes for them."""
 PROMPTS = (
     "Write a long story about a fisherman and the sea.",
     "Explain in detail how a refrigerator works.",
@@ -49,19 +54,46 @@ PROMPTS = (
 SIX = ("greedy", "sample", "sample:temperature=0.7", "sample:top_p=0.9", "sample:top_k=40", "sample:min_p=0.05")
 
 
-def side_by_side(playground: Playground, oracle: LoadedModel) -> dict[str, Any]:
+@contextmanager
+def _playground(precision: str | None = None) -> Iterator[Playground]:
+    """A playground of its own, with both variants of the default pair. Only one may live while time is taken: the
+    thread pools of idle engines would slow the one that works (README, "Findings")."""
+    settings = Settings(database=":memory:")
+    playground = Playground(replace(settings, precision=precision or settings.precision))
+    try:
+        playground.ensure("reference", "aligned")
+        playground.compare(_request(PROMPTS[0], ["greedy"], 8))  # warm
+        yield playground
+    finally:
+        playground.close()
+
+
+@cache
+def _oracle() -> LoadedModel:
+    """The reference's weights in fp32, for transformers' own code."""
+    catalogue, settings = read_catalogue(Settings().catalogue), Settings()
+    model = catalogue.variant("reference").model
+    return in_a_thread_that_ends(
+        lambda: load_model(model, catalogue.models[model], settings.cache, torch.device("cpu"), "fp32")
+    )
+
+
+def side_by_side() -> dict[str, Any]:
     """Six lanes of 64 tokens together over the same six one after another; each side writes as many tokens."""
-    runs = []
-    for number in range(RUNS):
-        prompt = PROMPTS[number % len(PROMPTS)]
-        request = _request(prompt, SIX, 64, seed=number)
-        began = time.perf_counter()
-        result = playground.compare(request, origin="bench")
-        ours = time.perf_counter() - began
-        ids = torch.tensor([encode_chat(oracle.tokenizer, prompt)])
-        theirs = in_a_thread_that_ends(lambda: _generate(oracle, ids, result["lanes"]))
-        tokens = sum(len(lane["token_ids"]) for lane in result["lanes"])
-        runs.append({"ratio": theirs / ours, "together_seconds": ours, "generate_seconds": theirs, "tokens": tokens})
+    runs, oracle = [], _oracle()
+    with _playground() as playground:
+        for number in range(RUNS):
+            prompt = PROMPTS[number % len(PROMPTS)]
+            request = _request(prompt, SIX, 64, seed=number)
+            began = time.perf_counter()
+            result = playground.compare(request, origin="bench")
+            ours = time.perf_counter() - began
+            ids = torch.tensor([encode_chat(oracle.tokenizer, prompt)])
+            theirs = in_a_thread_that_ends(lambda: _generate(oracle, ids, result["lanes"]))
+            tokens = sum(len(lane["token_ids"]) for lane in result["lanes"])
+            runs.append(
+                {"ratio": theirs / ours, "together_seconds": ours, "generate_seconds": theirs, "tokens": tokens}
+            )
     return {"ratio": _median(runs), "target": 5.0, "better": "higher", "runs": runs}
 
 
@@ -82,16 +114,17 @@ def _generate_options(lane: dict[str, Any]) -> dict[str, Any]:
     return {"do_sample": True, **{k: options[k] for k in ("temperature", "top_k", "top_p", "min_p")}}
 
 
-def dera_step(playground: Playground) -> dict[str, Any]:
+def dera_step() -> dict[str, Any]:
     """The median gap between two tokens of a DeRa lane over that of a greedy lane, each alone: with two prefix
     variants, and with base and adapter."""
     runs, with_adapter = [], []
-    for number in range(RUNS):
-        prompt = PROMPTS[number % len(PROMPTS)]
-        lanes = ("dera:lambda_=0.5,aligned=told", "dera:lambda_=0.5,aligned=aligned", "greedy")
-        prefix, adapter, plain = (_gap(playground, prompt, lane) for lane in lanes)
-        runs.append({"ratio": prefix / plain, "dera_ms": 1e3 * prefix, "plain_ms": 1e3 * plain})
-        with_adapter.append({"ratio": adapter / plain, "dera_ms": 1e3 * adapter, "plain_ms": 1e3 * plain})
+    with _playground() as playground:
+        for number in range(RUNS):
+            prompt = PROMPTS[number % len(PROMPTS)]
+            lanes = ("dera:lambda_=0.5,aligned=told", "dera:lambda_=0.5,aligned=aligned", "greedy")
+            prefix, adapter, plain = (_gap(playground, prompt, lane) for lane in lanes)
+            runs.append({"ratio": prefix / plain, "dera_ms": 1e3 * prefix, "plain_ms": 1e3 * plain})
+            with_adapter.append({"ratio": adapter / plain, "dera_ms": 1e3 * adapter, "plain_ms": 1e3 * plain})
     return {
         "ratio": _median(runs),
         "target": 1.6,
@@ -103,19 +136,20 @@ def dera_step(playground: Playground) -> dict[str, Any]:
     }
 
 
-def int4(playground: Playground, oracle: LoadedModel) -> dict[str, Any]:
+def int4() -> dict[str, Any]:
     """Speed of one lane against transformers' fp32 model, and mean KL(fp32‖int4) and top-1 agreement on fixed texts."""
-    runs, divergences, agreements = [], [], []
-    for number in range(RUNS):
-        prompt = PROMPTS[number % len(PROMPTS)]
-        ours = _gap(playground, prompt, "greedy")
-        prompt_ids = encode_chat(oracle.tokenizer, prompt)
-        written, theirs, exact = in_a_thread_that_ends(lambda: _fp32_greedy(oracle, prompt_ids, 64))
-        runs.append({"ratio": theirs / ours, "int4_ms": 1e3 * ours, "fp32_ms": 1e3 * theirs})
-        found = playground.engine.submit(_follow(prompt_ids, written)).wait()
-        kl, same = in_a_thread_that_ends(lambda exact=exact, found=found: _compare(exact, found))
-        divergences += kl
-        agreements += same
+    runs, divergences, agreements, oracle = [], [], [], _oracle()
+    with _playground() as playground:
+        for number in range(RUNS):
+            prompt = PROMPTS[number % len(PROMPTS)]
+            ours = _gap(playground, prompt, "greedy")
+            prompt_ids = encode_chat(oracle.tokenizer, prompt)
+            written, theirs, exact = in_a_thread_that_ends(lambda: _fp32_greedy(oracle, prompt_ids, 64))
+            runs.append({"ratio": theirs / ours, "int4_ms": 1e3 * ours, "fp32_ms": 1e3 * theirs})
+            found = playground.engine.submit(_follow(prompt_ids, written)).wait()
+            kl, same = in_a_thread_that_ends(lambda exact=exact, found=found: _compare(exact, found))
+            divergences += kl
+            agreements += same
     return {
         "ratio": _median(runs),
         "target": 1.8,
@@ -167,77 +201,133 @@ def _gap(playground: Playground, prompt: str, lane: str) -> float:
 
 
 @dataclass
-class _PlainSequence:
-    """A text of the plain way: nothing of it is kept but its tokens."""
+class PlainText:
+    """A text of the plain way: nothing of it is kept but its tokens, in the pieces in which they were asked for."""
 
     variant: str
-    ids: tuple[int, ...]
+    pieces: tuple[tuple[int, ...], ...]
 
-    def fork(self) -> _PlainSequence:
-        return _PlainSequence(self.variant, self.ids)
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return tuple(itertools.chain(*self.pieces))
+
+    def fork(self) -> PlainText:
+        return PlainText(self.variant, self.pieces)
 
     def release(self) -> None:
         pass
 
 
-def plainly(asking: Asking, oracle: LoadedModel) -> int:
-    """Drive a decoder as the papers' code does: one text at a time, each from its beginning through the whole model.
-    Returns how many tokens went through. The oracle knows no adapters."""
-    forward = 0
+def plainly(asking: Asking, forward: Callable[[PlainText], torch.Tensor]) -> int:
+    """Drive a decoder as the papers' code does: one text at a time, each from its beginning. `forward` puts a whole
+    text through the model and gives the log-probabilities [vocabulary] of what follows. Returns how many tokens went
+    through."""
+    tokens = 0
 
-    @torch.inference_mode()
     def answer(request: Any) -> Any:
-        nonlocal forward
+        nonlocal tokens
         if isinstance(request, Open):
-            sequence = _PlainSequence(request.variant, request.tokens)
+            text = PlainText(request.variant, (request.tokens,))
         else:
-            sequence = request.sequence
-            sequence.ids += tuple(request.tokens)
-        forward += len(sequence.ids)
-        logits = oracle.model(torch.tensor([sequence.ids]), use_cache=False, logits_to_keep=1).logits[0, -1]
-        log_probs = logits.float().log_softmax(-1)
-        return Opened(sequence, log_probs) if isinstance(request, Open) else log_probs
+            text = request.sequence
+            text.pieces += (tuple(request.tokens),)
+        tokens += len(text.ids)
+        return Opened(text, forward(text)) if isinstance(request, Open) else forward(text)
 
     try:
         requests = asking.send(None)
         while True:
             requests = asking.send([answer(request) for request in requests])
     except StopIteration:
-        return forward
+        return tokens
 
 
-def rain(oracle: LoadedModel) -> dict[str, Any]:
-    """The seconds of the plain way over ours, both in fp32, for the first nodes of a search on a long prompt."""
-    playground = Playground(replace(Settings(database=":memory:"), precision="fp32"))
+def by_transformers(oracle: LoadedModel) -> Callable[[PlainText], torch.Tensor]:
+    """The whole text in transformers' own forward pass. Knows no adapters."""
+
+    @torch.inference_mode()
+    def forward(text: PlainText) -> torch.Tensor:
+        logits = oracle.model(torch.tensor([text.ids]), use_cache=False, logits_to_keep=1).logits[0, -1]
+        return logits.float().log_softmax(-1)
+
+    return forward
+
+
+def by_our_kernels(engine: Engine) -> Callable[[PlainText], torch.Tensor]:
+    """The whole text in as few passes of our own as give the bits that the engine gives: the opening in one, what
+    was added in another. Nothing may run in the engine meanwhile."""
+
+    @torch.inference_mode()
+    def forward(text: PlainText) -> torch.Tensor:
+        runner, adapter = engine.variant(text.variant)
+        held = Sequence(runner.pool, text.variant, set())
+        for long, ids in _passes(text):
+            held.grow(len(ids))
+            [hidden] = (runner.long if long else runner.short)([(held, runner.embed(ids), adapter)])
+        held.release()
+        return runner.log_probs(hidden[-1:])[0]
+
+    return forward
+
+
+def _passes(text: PlainText) -> Iterator[tuple[bool, tuple[int, ...]]]:
+    """(whether long, ids) of each pass: short pieces side by side share one."""
+    found: list[tuple[bool, tuple[int, ...]]] = []
+    for number, piece in enumerate(text.pieces):
+        long = number == 0 or len(piece) > SHORT
+        if found and not long and not found[-1][0]:
+            found[-1] = (False, found[-1][1] + piece)
+        else:
+            found.append((long, piece))
+    for long, ids in found:
+        most = CHUNK if long else ROWS
+        yield from ((long, ids[at : at + most]) for at in range(0, len(ids), most))
+
+
+def rain() -> dict[str, Any]:
+    """The seconds of the plain way over ours, for the first nodes of a search on a prompt of some 200 tokens, which fits
+    one pass. In the default precision the plain way runs through our own kernels, so that both build one tree to the
+    last bit; in fp32 it is transformers' model."""
+    with _playground("int4") as playground:
+        found = _rain(playground, by_our_kernels(playground.engine))
+    with _playground("fp32") as playground:
+        exact = _rain(playground, by_transformers(_oracle()))
+    return {
+        "ratio": found["plain_seconds"] / found["seconds"],
+        "target": 20.0,
+        "better": "higher",
+        **found,
+        "fp32_ratio": exact["plain_seconds"] / exact["seconds"],
+        "fp32": exact,
+    }
+
+
+def _rain(playground: Playground, plain: Callable[[PlainText], torch.Tensor]) -> dict[str, Any]:
     prompt = " ".join(PROMPTS * 3)
-    options = {"scorer": "self_eval", "soft": True, "max_inner": 20, "max_nodes": RAIN_NODES, "max_seconds": 3600}
+    nodes = RAIN_NODES[playground.model_of("reference").precision]
+    options = {"scorer": "self_eval", "soft": True, "max_inner": 20, "max_nodes": nodes, "max_seconds": 3600}
     request = RunRequest.checked(prompt=prompt, lanes=[{"method": "rain", "options": options}], max_new_tokens=32)
-    try:
-        playground.compare(_request(PROMPTS[0], ["rain:max_inner=1"], 1))  # warm
-        began = time.perf_counter()
-        [ours] = playground.compare(request, origin="bench")["lanes"]
-        our_seconds = time.perf_counter() - began
-        work = playground.prepare(request, request.lanes[0])
-        began = time.perf_counter()
-        forward = in_a_thread_that_ends(lambda: plainly(work.asking(), oracle))
-        plain_seconds = time.perf_counter() - began
-    finally:
-        playground.close()
+    playground.compare(_request(PROMPTS[0], ["rain:max_inner=1,scorer=self_eval"], 1))  # warm
+    began = time.perf_counter()
+    [ours] = playground.compare(request, origin="bench")["lanes"]
+    seconds = time.perf_counter() - began
+    work = playground.prepare(request, request.lanes[0])
+    began = time.perf_counter()
+    tokens = in_a_thread_that_ends(lambda: plainly(work.asking(), plain))
+    plain_seconds = time.perf_counter() - began
     trees = [
         [(node["parent"], node["tokens"], node["visits"]) for node in detail["tree"]["nodes"]]
         for detail in (ours["detail"], work.lane.detail)
     ]
     return {
-        "ratio": plain_seconds / our_seconds,
-        "target": 20.0,
-        "better": "higher",
         "same_tree": trees[0] == trees[1],
         "nodes": len(trees[0]),
         "evaluations": ours["detail"]["tree"]["evaluations"],
-        "seconds": our_seconds,
+        "prompt_tokens": len(encode_chat(playground.model_of("reference").tokenizer, prompt)),
+        "seconds": seconds,
         "plain_seconds": plain_seconds,
         "forward_tokens": ours["cost"]["forward_tokens"],
-        "plain_forward_tokens": forward,
+        "plain_forward_tokens": tokens,
     }
 
 
@@ -292,41 +382,20 @@ def _median(runs: list[dict[str, float]]) -> float:
     return statistics.median(run["ratio"] for run in runs)
 
 
+MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
+    measure.__name__: measure for measure in (side_by_side, dera_step, int4, rain, memory)
+}
+
+
 def main(only: list[str] | None, as_json: bool) -> None:
     """Measure what is asked for, or all, and print it."""
-    names = ["side_by_side", "dera_step", "int4", "rain", "memory"]
     for name in only or []:
-        if name not in names:
-            raise UserError(f"There is no ratio {shown(name)}; choose from: {', '.join(names)}.")
-    names = [name for name in names if not only or name in only]
-    results: dict[str, Any] = {}
-    if set(names) - {"memory"}:
-        results = _in_this_process(names)
-    if "memory" in names:
-        results["memory"] = memory()
+        if name not in MEASURES:
+            raise UserError(f"There is no ratio {shown(name)}; choose from: {', '.join(MEASURES)}.")
+    results = {name: measure() for name, measure in MEASURES.items() if not only or name in only}
     if as_json:
         print(json.dumps(results))
         return
     for name, found in results.items():
         print(f"{name}: {found['ratio']:.2f} (target: {found['target']}, {found['better']} is better)")
         print("   ", {k: v for k, v in found.items() if k not in ("ratio", "target", "better") and "runs" not in k})
-
-
-def _in_this_process(names: list[str]) -> dict[str, Any]:
-    playground = Playground(Settings(database=":memory:"))
-    playground.ensure("reference", "aligned")
-    model = playground.catalogue.variant("reference").model
-    spec = playground.catalogue.models[model]
-    cpu = torch.device("cpu")
-    oracle = in_a_thread_that_ends(lambda: load_model(model, spec, playground.settings.cache, cpu, "fp32"))
-    playground.compare(_request(PROMPTS[0], ["greedy"], 8))  # warm
-    measures: dict[str, Callable[[], dict[str, Any]]] = {
-        "side_by_side": lambda: side_by_side(playground, oracle),
-        "dera_step": lambda: dera_step(playground),
-        "int4": lambda: int4(playground, oracle),
-        "rain": lambda: rain(oracle),
-    }
-    try:
-        return {name: measures[name]() for name in names if name in measures}
-    finally:
-        playground.close()

@@ -107,6 +107,10 @@ class Engine:
     def add_variant(self, name: str, runner: Runner, adapter: str | None = None) -> None:
         self._variants[name] = (runner, adapter)
 
+    def variant(self, name: str) -> tuple[Runner, str | None]:
+        """The runner of a variant and its adapter."""
+        return self._variants[name]
+
     def submit(self, asking: Asking, cost: Cost | None = None, on_end: Callable[[Task], None] | None = None) -> Task:
         """Queue a decoder. Its use is counted in `cost`; `on_end` is called on the worker when it has ended in
         whatever way."""

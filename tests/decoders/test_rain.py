@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from playground.bench import plainly
+from playground.bench import by_our_kernels, by_transformers, plainly
 from playground.decoders import DECODERS
 from playground.errors import UserError
 from playground.models.loading import load_model, pick_device
@@ -145,22 +145,27 @@ def test_wrong_lengths_are_said(lengths):
         LaneRequest(method="rain", options={"lengths": lengths}).checked()
 
 
-def test_the_plain_way_builds_the_same_tree(tiny_catalogue, request_of):
-    """The oracle: every text alone and from its beginning through transformers' own forward pass, nothing cached."""
-    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32"))
+@pytest.mark.parametrize("precision", ["fp32", "int4"])
+def test_the_plain_way_builds_the_same_tree(tiny_catalogue, request_of, precision):
+    """The oracle: every text alone and from its beginning, nothing cached; in fp32 through transformers' own forward
+    pass, in int4 through our kernels, where the numbers must be the same to the last bit."""
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision=precision))
     options = "max_inner=3,candidates=4,simulate=4,soft=true,scorer=self_eval,max_seconds=600"
     request = request_of(f"rain:{options}", prompt="the fox", max_new_tokens=5, seed=3)
     [ours] = playground.compare(request)["lanes"]
     model = playground.catalogue.models["tiny"]
-    oracle = load_model("tiny", model, tiny_catalogue.parent, pick_device("cpu"), "fp32")
+    if precision == "fp32":
+        way, near = by_transformers(load_model("tiny", model, tiny_catalogue.parent, pick_device("cpu"), "fp32")), 1e-3
+    else:
+        way, near = by_our_kernels(playground.engine), 0
     work = playground.prepare(request, request.lanes[0])
-    forward = plainly(work.asking(), oracle)
+    forward = plainly(work.asking(), way)
     playground.close()
     assert work.lane.detail["tree"]["committed"] == ours["detail"]["tree"]["committed"]
     assert [n["tokens"] for n in work.lane.detail["tree"]["nodes"]] == [
         n["tokens"] for n in ours["detail"]["tree"]["nodes"]
     ]
     assert [n["visits"] for n in work.lane.detail["tree"]["nodes"]] == pytest.approx(
-        [n["visits"] for n in ours["detail"]["tree"]["nodes"]], abs=1e-3
+        [n["visits"] for n in ours["detail"]["tree"]["nodes"]], abs=near
     )
     assert forward > 2 * ours["cost"]["forward_tokens"]
