@@ -285,9 +285,9 @@ def _passes(text: PlainText) -> Iterator[tuple[bool, tuple[int, ...]]]:
 
 
 def rain() -> dict[str, Any]:
-    """The seconds of the plain way over ours, for the first nodes of a search on a prompt of some 200 tokens, which fits
-    one pass. In the default precision the plain way runs through our own kernels, so that both build one tree to the
-    last bit; in fp32 it is transformers' model."""
+    """The seconds of the plain way over ours, for the first nodes of a search on a prompt of 213 tokens, which fits one
+    pass. In the default precision the plain way runs through our own kernels, so that both build one tree to the last
+    bit; in fp32 it is transformers' model."""
     with _playground("int4") as playground:
         found = _rain(playground, by_our_kernels(playground.engine))
     with _playground("fp32") as playground:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import signal
 import sys
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--stop", action="append", default=[], help="text at which answers end; may be given again")
     compare.add_argument("--json", metavar="FILE", help="write the result here ('-': standard output)")
+    compare.add_argument("--save", metavar="FILE", help="write the run here, for History to open; .gz packs it")
     compare.set_defaults(run=_compare)
 
     methods = commands.add_parser("methods", help="list the methods and their options")
@@ -215,9 +217,13 @@ def _compare(arguments: argparse.Namespace) -> int:
         earlier=[tuple(turn) for turn in arguments.turn],
     )
     out = None if arguments.json in (None, "-") else _writable(arguments.json)
+    saved = _writable(arguments.save) if arguments.save else None
     playground = Playground(progress=bar if sys.stderr.isatty() else no_progress)
     try:
         result = playground.compare(request, origin="command line")
+        if saved:
+            run = playground.export_run(result["id"])
+            saved.write_bytes(gzip.compress(run, mtime=0) if saved.suffix == ".gz" else run)
     finally:
         playground.close()
     if arguments.json == "-":

@@ -9,6 +9,7 @@ import pytest
 
 from playground import cli
 from playground.decoders import DECODERS
+from playground.store.exchange import read_run
 
 
 @pytest.fixture
@@ -42,6 +43,15 @@ def test_compare_writes_the_documented_json(on_tiny, capsys):
         assert 1 <= len(lane["token_ids"]) <= 9
     assert result["lanes"][1]["options"]["temperature"] == 0.8
     assert "generated" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["run.json", "run.json.gz"])
+def test_a_saved_run_opens_again(on_tiny, name):
+    file = on_tiny / name
+    assert cli.main(["compare", "the fox", "--lane", "greedy", "--max-new-tokens", "5", "--save", str(file)]) == 0
+    [lane] = read_run(file.read_bytes(), "file")["lanes"]
+    assert lane["method"] == "greedy" and len(lane["token_ids"]) == 5
+    assert (file.read_bytes()[:2] == b"\x1f\x8b") == name.endswith(".gz")
 
 
 def test_methods_lists_every_method_with_a_schema(capsys):
