@@ -117,7 +117,9 @@ def parser() -> argparse.ArgumentParser:
     rain.add_argument("--limit", type=int, default=None, help="only the first rows")
     rain.add_argument("--options", default="", metavar="OPTION=VALUE,…", help="of RAIN")
     rain.add_argument("--max-new-tokens", type=int, default=32)
-    rain.add_argument("--judge", default="", metavar="SCORER", help="says what is harmless; default: the evaluator")
+    rain.add_argument(
+        "--judge", action="append", default=[], metavar="SCORER", help="says what is harmless, too; may be given again"
+    )
     rain.add_argument("--json", action="store_true")
     rain.set_defaults(run=_evaluate_rain)
 
@@ -322,7 +324,7 @@ def _train_rrhf(arguments: argparse.Namespace) -> None:
             journal.prepare(share, what)
             bar(share, what)
             if stop.is_set():
-                raise UserError("Stopped before the training began.")
+                raise KeyboardInterrupt
 
         progress = train_rrhf(
             data=_training_data(arguments, config, say, loading),

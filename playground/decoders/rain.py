@@ -102,7 +102,7 @@ def run(lane: Lane, options: RainOptions) -> Asking:
     """Search segment by segment; what is committed is the answer. Ended early, the best path is."""
     search = _Search(lane, options)
     scorer = SCORERS[options.scorer]
-    lane.detail["evaluator"] = ". ".join(filter(None, (f"Evaluated by: {scorer.title}", scorer.reliability)))
+    lane.detail["evaluator"] = f"Evaluated by “{scorer.title}”. {scorer.reliability}".strip()
     lane.detail["questions"] = list(scorer.questions(lane.prompt)) if scorer.questions else []
     lane.detail["tree"] = {"steps": search.tree.steps}
     draft = lane.answer = search.draft

@@ -54,6 +54,8 @@ class Journal:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
         if error is None:
             self.end(self.told["state"] if self.told["state"] in _ENDED else "done")
+        elif isinstance(error, KeyboardInterrupt):
+            self.end("stopped")
         else:
             self.told["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             self.end("failed")

@@ -84,9 +84,9 @@ class Sessions:
 class CompareTab:
     """Builds the tab inside the current Blocks and keeps its components for others to fill."""
 
-    def __init__(self, playground: Playground, visitor: gr.BrowserState, origin_of):
-        """visitor: the browser's own random id; origin_of: that id → whose run it is."""
-        self.playground, self.visitor, self.origin_of = playground, visitor, origin_of
+    def __init__(self, playground: Playground, tab: gr.Tab, visitor: gr.BrowserState, origin_of):
+        """tab: the one around it; visitor: the browser's own random id; origin_of: that id → whose run it is."""
+        self.playground, self.tab, self.visitor, self.origin_of = playground, tab, visitor, origin_of
         self.sessions = Sessions()
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
@@ -135,6 +135,7 @@ class CompareTab:
             links = " · ".join(f'<a href="?run={run_id}">{html.escape(prompt)}</a>' for run_id, prompt in recorded)
             gr.HTML(f"<p>Recorded RAIN searches, no waiting: {links}</p>", elem_id="recorded")
         self.lanes = gr.State(FIRST_LANES)
+        self.variants = gr.State(list(playground.catalogue.writers))
         self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
         self.stop_button = gr.Button("Stop", variant="stop", render=False, elem_id="stop", min_width=90)
         self.add_button = gr.Button("Add lane", render=False, elem_id="add-lane", min_width=110)
@@ -173,10 +174,11 @@ class CompareTab:
         self.stop_button.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
     def _render_lanes(self) -> None:
-        """The lanes' controls; drawn anew whenever a lane is added, removed, duplicated or changes its method."""
+        """The lanes' controls; drawn anew whenever a lane is added, removed, duplicated or changes its method, and when
+        the tab is come back to after a training has made a new model."""
 
-        @gr.render(inputs=[self.lanes])
-        def draw(lanes: Lanes) -> None:
+        @gr.render(inputs=[self.lanes, self.variants])
+        def draw(lanes: Lanes, variants: list[str]) -> None:
             controls: list[list[gr.components.Component]] = []
             schemas = [self.playground.options_schema(lane["method"]) for lane in lanes]
             edits = []
@@ -223,7 +225,13 @@ class CompareTab:
             def add(*values: Any) -> Lanes:
                 return [*read(values), {"method": "sample", "options": {}}][:MAX_LANES]
 
+            def look_again(*values: Any) -> tuple:
+                self.playground.discover()
+                now = list(self.playground.catalogue.writers)
+                return (gr.skip(), gr.skip()) if now == variants else (read(values), now)
+
             self.add_button.click(add, flat, self.lanes, **quiet)
+            self.tab.select(look_again, flat, [self.lanes, self.variants], **quiet)
 
             @in_words
             def run(

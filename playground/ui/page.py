@@ -55,8 +55,8 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
             theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
         visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.secret)
         with gr.Tabs():
-            with gr.Tab("Compare"):
-                compare = CompareTab(playground, visitor, origin_of)
+            with gr.Tab("Compare") as compare_tab:
+                compare = CompareTab(playground, compare_tab, visitor, origin_of)
             with gr.Tab("λ sweep") as sweep_tab:
                 sweep = SweepTab(playground)
             if arena:

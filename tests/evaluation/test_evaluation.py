@@ -42,13 +42,17 @@ def test_an_adapter_against_its_base(tiny):
 
 def test_rain_against_greedy(tiny):
     options = {"scorer": "vader", "max_inner": 2, "candidates": 3, "simulate": 2}
-    found = evaluate_rain(tiny, PROMPTS[:2], options, max_new_tokens=4)
+    found = evaluate_rain(tiny, PROMPTS[:2], options, max_new_tokens=4, judges=["vader", "refusal"])
     assert (found["n"], found["evaluator"]) == (2, "vader")
     for name in ("greedy", "rain"):
         assert {"harmless_rate", "helpful_rate", "forward_tokens", "seconds"} <= set(found[name])
         assert 0 <= found[name]["harmless_rate"] <= 1
+        assert found[name]["judged"]["vader"] == found[name]["harmless_rate"]
+        assert found[name]["judged"]["refusal"] == found[name]["refusal_rate"]
     assert found["rain"]["forward_tokens"] > found["greedy"]["forward_tokens"]
     assert 0 <= found["rewind_share"] <= 1
+    with pytest.raises(UserError, match="no scorer 'nobody'"):
+        evaluate_rain(tiny, PROMPTS[:2], options, max_new_tokens=4, judges=["nobody"])
 
 
 def test_judges_are_measured_against_what_is_known(tiny):

@@ -1,13 +1,16 @@
 """Trainings as processes of their own: watched, stopped, resumed, found dead; their adapters join the list."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import threading
 import time
 
 import pytest
 
+from playground import cli
 from playground.errors import UserError
 from playground.models.specs import read_catalogue
 from playground.service import Playground
@@ -85,6 +88,18 @@ def test_a_training_is_stopped_resumed_and_its_adapter_joins_the_list(trainings)
         trainings.resume("mine")
     with pytest.raises(UserError, match="already an adapter"):
         trainings.start("mine", [], ROWS)
+
+
+def test_a_training_stopped_while_it_gets_ready_is_stopped_not_failed(trainings, monkeypatch, tmp_path):
+    asked, out = threading.Event(), trainings.folder / "mine"
+    asked.set()
+    monkeypatch.setattr(cli, "_asked_to_stop", lambda: contextlib.nullcontext(asked))
+    for name, value in trainings.settings.as_environment().items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "rows.jsonl").write_text(ROWS)
+    assert cli.main(["train", "rrhf", "--data", str(tmp_path / "rows.jsonl"), "--out", str(out)]) == 130
+    told = trainings.read("mine")
+    assert (told["state"], told["step"], told["error"]) == ("stopped", 0, None)
 
 
 def test_a_training_that_cannot_be_says_why(trainings):

@@ -420,6 +420,9 @@ def test_an_adapter_is_trained_on_the_page_and_joins_the_list(page, tmp_path):
     rows = tmp_path / "rows.jsonl"
     row = {"prompt": "Name a colour.", "chosen": "Blue.", "rejected": "I do not know any."}
     rows.write_text("\n".join([json.dumps(row)] * 4 + ['{"prompt": "<b>bad</b>"}']))
+    lane = page.locator(".lane-controls").nth(1)
+    lane.locator("input[type=number]").first.fill("2.5")
+    lane.locator("input[type=number]").first.press("Tab")
     page.get_by_role("tab", name="Train").click()
     page.locator("#train-file input[type=file]").set_input_files(rows)
     expect(page.locator("#train-found")).to_contain_text("4 rows, 4 ordered pairs")
@@ -431,12 +434,19 @@ def test_an_adapter_is_trained_on_the_page_and_joins_the_list(page, tmp_path):
     page.locator("#train-start").click()
     expect(page.locator("#train-status")).to_contain_text("Done", timeout=300_000)
     expect(page.locator("#train-curves .js-plotly-plot")).to_be_visible()
-    page.reload()
-    expect(page.locator(".lane-controls")).to_have_count(2)
-    lane = page.locator(".lane-controls").nth(1)
-    lane.get_by_role("button", name="More options").click()
-    lane.get_by_label("Aligned model").click()
-    expect(page.get_by_role("option", name="colours")).to_be_visible()
+    # The open page draws its lanes anew, and what was set there stays.
+    page.get_by_role("tab", name="Compare").click()
+    new = page.get_by_role("option", name="colours")
+    for _ in range(60):
+        if not lane.get_by_label("Aligned model").is_visible():
+            lane.get_by_role("button", name="More options").click()
+        lane.get_by_label("Aligned model").click()
+        if new.is_visible():
+            break
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(500)
+    new.click()
+    expect(lane.locator("input[type=number]").first).to_have_value("2.5")
 
 
 def test_the_api_compares_and_refuses_in_words(address):
