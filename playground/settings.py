@@ -11,6 +11,7 @@ import platformdirs
 from playground.errors import UserError, shown
 
 ROOT = Path(__file__).resolve().parent.parent
+_TOKEN_LETTERS = 16
 
 
 def _path(name: str, default: Path) -> Path:
@@ -22,6 +23,17 @@ def _number(name: str, default: int, least: int) -> int:
     if not text.isdigit() or int(text) < least:
         raise UserError(f"{name} is {shown(text)}; it must be a whole number of at least {least}.")
     return int(text)
+
+
+def _token(name: str) -> str | None:
+    """A token that nobody guesses: nothing counts the tries."""
+    text = os.environ.get(name) or None
+    if text and len(text) < _TOKEN_LETTERS:
+        raise UserError(
+            f"{name} has {len(text)} characters and could be guessed; give it at least {_TOKEN_LETTERS}, for example "
+            "what python -c 'import secrets; print(secrets.token_urlsafe())' prints."
+        )
+    return text
 
 
 def _public() -> bool:
@@ -50,7 +62,7 @@ class Settings:
     """Whether the page has a Train tab: anybody who sees it can use the machine."""
     secret: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_SECRET") or None)
     """Seals battles and the random id that a browser keeps; else the database's own does."""
-    owner_token: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_OWNER_TOKEN") or None)
+    owner_token: str | None = field(default_factory=lambda: _token("PLAYGROUND_OWNER_TOKEN"))
     """Opens the Owner tab. Without one the tab is there, and open, on servers that are not public."""
     votes_repository: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_VOTES_REPO") or None)
     """The Hub data set, OWNER/NAME, that the Owner tab pushes votes to."""

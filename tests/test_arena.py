@@ -236,6 +236,14 @@ def test_the_owner_tab_asks_for_its_token_where_there_is_one(tiny_catalogue, tmp
         playground.close()
 
 
+def test_a_token_that_could_be_guessed_is_refused(monkeypatch):
+    monkeypatch.setenv("PLAYGROUND_OWNER_TOKEN", "open sesame")
+    with pytest.raises(UserError, match="11 characters"):
+        Settings()
+    monkeypatch.setenv("PLAYGROUND_OWNER_TOKEN", "open sesame, open sesame")
+    assert Settings().owner_token == "open sesame, open sesame"
+
+
 def test_a_snapshot_for_the_hub_is_private_and_errors_are_told(arena, monkeypatch):
     arena.vote("me", arena.battle("me")["battle"], "a")
     with pytest.raises(UserError, match="HF_TOKEN"):  # the tests are offline
