@@ -36,8 +36,12 @@ class RainOptions(Options):
         json_schema_extra={"labels": {name: s.title for name, s in SCORERS.items()}},
     )
     max_inner: int = Field(50, ge=1, le=1000, title="Most rounds", description="Inner rounds before a segment is taken")
-    min_visits: float = Field(6, ge=0, le=1000, title="Visits", description="A segment is taken above so many visits …")
-    value_threshold: float = Field(0.8, ge=-1e6, le=1e6, title="Value", description="… and above this value")
+    min_visits: float = Field(
+        6, ge=0, le=1000, title="Visits", description="A segment is taken above so many visits and the value"
+    )
+    value_threshold: float = Field(
+        0.8, ge=-1e6, le=1e6, title="Value", description="A segment is taken above this value and the visits"
+    )
     candidates: int = Field(10, ge=1, le=30, title="Candidates", description="Segments that a leaf is expanded by")
     soft: bool = Field(False, title="Graded values", description="Differences of probabilities in place of verdicts")
     top: int = Field(
@@ -111,20 +115,21 @@ def run(lane: Lane, options: RainOptions) -> Asking:
         while not draft.ended:
             spent = yield from search.think()
             if spent:
-                search.take_best_path()
+                search.end_early(spent)
                 draft.finish_reason = draft.finish_reason or "budget"
-                found = "The best text so far was taken." if draft.token_ids else "No text had been evaluated yet."
-                lane.detail["warning"] = f"{spent} {found}"
                 break
             yield from search.commit()
-    except (Stopped, UserError):
+    except Stopped:
+        search.end_early("The search was stopped.")
+        raise
+    except UserError:
         search.take_best_path()
         raise
     finally:
         if search.least_bad and "warning" not in lane.detail:
             lane.detail["warning"] = (
-                f"At {search.least_bad} of {len(search.tree.committed)} places no text was good enough within "
-                f"{options.max_inner} rounds; the least bad was taken."
+                f"At {search.least_bad} of {len(search.tree.committed)} places the text looked at most was not valued "
+                f"above {options.value_threshold:g} after {options.max_inner} rounds; it was taken as the least bad."
             )
         search.release()
         lane.detail["tree"] = search.tree.record() | {"drawn": search.drawn, "evaluations": len(search.evaluations)}
@@ -164,7 +169,8 @@ class _Search:
             if spent := self._spent():
                 return spent
             yield from self._visit(self._leaves())
-        self.least_bad += not self._good_enough()
+        favourite = self.tree.favourite()
+        self.least_bad += favourite is not None and favourite.value <= self.options.value_threshold
         return ""
 
     def _leaves(self) -> list[Path]:
@@ -191,9 +197,12 @@ class _Search:
     def _spent(self) -> str:
         options, cost = self.options, self.lane.cost
         if len(self.tree.nodes) >= options.max_nodes:
-            return f"The search has {len(self.tree.nodes):,} nodes, its limit."
+            return f"The search has {len(self.tree.nodes):,} nodes; its limit is {options.max_nodes:,}."
         if cost.forward_tokens >= options.max_forward:
-            return f"The search has put {cost.forward_tokens:,} tokens through the model, its limit."
+            return (
+                f"The search has put {cost.forward_tokens:,} tokens through the model; its limit is "
+                f"{options.max_forward:,}."
+            )
         if time.monotonic() - self.began >= options.max_seconds:
             return f"The search has run for {options.max_seconds:g} seconds, its limit."
         return ""
@@ -304,7 +313,12 @@ class _Search:
     def _is_over(self, one: _Growth) -> bool:
         if one.tokens[-1] in self.lane.end_ids or len(one.tokens) >= one.most:
             return True
-        return one.text_so_far is not None and self.lane.decode(one.tokens).endswith(PUNCTUATION)
+        if one.text_so_far is None:
+            return False
+        if any(mark in self.lane.decode_one(one.tokens[-1]) for mark in PUNCTUATION):
+            return True
+        stops = self.lane.limits.stop
+        return bool(stops) and any(stop in one.text_so_far + self.lane.decode(one.tokens) for stop in stops)
 
     def _give(self, node: int, candidates: list[_Growth]) -> None:
         """Grown segments become children of a node."""
@@ -342,11 +356,11 @@ class _Search:
         """One more candidate for every node whose children are all alike and none good (dynamic candidates)."""
         growing = []
         for path in paths:
-            for depth, node in enumerate(path[:-1]):
-                at = self.tree[node]
-                length = max(len(self.tree[child].tokens) for child in at.children)
+            for node in path[:-1]:
+                # As long as its siblings, whatever depth they were grown at: priors compare like with like.
+                length = max(len(self.tree[child].tokens) for child in self.tree[node].children)
                 if node in self.states and self.tree.wants_more(node, length):
-                    most = min(self._length(depth), self._room(node))
+                    most = min(length, self._room(node))
                     growing.append((node, self._start(node, most, self._another(node))))
         yield from self._grow([one for _, one in growing])
         for node, one in growing:
@@ -373,9 +387,19 @@ class _Search:
 
     def take_best_path(self) -> None:
         """End with the best text that the tree holds."""
+        taken = []
         for node in self.tree.best_path():
             if not self.draft.ended:
                 self._append(node)
+                taken.append(node)
+        if taken:
+            self.tree.take(taken)
+
+    def end_early(self, why: str) -> None:
+        """End with the best text, and say so."""
+        self.take_best_path()
+        found = "The best text so far was taken." if self.draft.token_ids else "No text had been evaluated yet."
+        self.lane.detail["warning"] = f"{why} {found}"
 
     def release(self) -> None:
         """Give back all sequences."""

@@ -62,7 +62,9 @@ class Tree:
         self.root = 0
         self.steps: list[dict[str, Any]] = []
         self.committed: Path = []
-        self._least, self._greatest = math.inf, -math.inf
+        # The scale begins at a bad and a good verdict, as in the authors' code: were it empty, a tree whose values are
+        # all equally good would be searched as if they were bad.
+        self._least, self._greatest = -1.0, 1.0
 
     def __getitem__(self, node: int) -> Node:
         return self.nodes[node]
@@ -82,9 +84,8 @@ class Tree:
         return (self.normalised(child.value) if child.visits else 0.0) + bonus
 
     def normalised(self, value: float) -> float:
-        """The value on the scale of the least (0) and the greatest (1) mean that the tree has seen."""
-        span = self._greatest - self._least
-        return (value - self._least) / span if span > 0 else 0.0
+        """The value on the scale of the least (0) and the greatest (1) mean that the tree has seen, or -1 and 1."""
+        return (value - self._least) / (self._greatest - self._least)
 
     def select(self) -> Path:
         """From the root to a leaf along the best scores; ties go to the likelier, then to the earlier child."""
@@ -196,7 +197,7 @@ class Tree:
         if not children or len(children) >= self.rules.most_children or any(c.value > 0 for c in children):
             return False
         known = [c.embedding for c in children if c.embedding is not None]
-        if len(known) < 2:
+        if len(known) < max(2, len(children)):
             return False
         return float(np.linalg.norm(np.var(np.stack(known), axis=0))) < self.rules.widen_below * length
 
@@ -208,15 +209,16 @@ class Tree:
         )
         return None if best is None else self.nodes[best]
 
-    def first_choice(self) -> int | None:
-        """The child that the model alone would have taken: the likeliest."""
-        children = self.nodes[self.root].children
-        return max(children, key=lambda i: (self.nodes[i].probability, -i), default=None)
+    def departs(self, child: int) -> bool:
+        """Whether a child of the root goes another way than the model alone, whose greedy text is the first child."""
+        alone, taken = self.nodes[self.nodes[self.root].children[0]].tokens, self.nodes[child].tokens
+        both = min(len(alone), len(taken))
+        return alone[:both] != taken[:both]
 
     def commit(self, child: int) -> bool:
-        """Make `child` the root; its subtree and counts are kept. Returns whether this was a rewind: another child
+        """Make `child` the root; its subtree and counts are kept. Returns whether this was a rewind: another text
         than the model's first choice."""
-        rewind = child != self.first_choice()
+        rewind = self.departs(child)
         self.root = child
         self.committed.append(child)
         self.nodes[child].prior = 1.0
@@ -224,6 +226,11 @@ class Tree:
             self._set_priors(child)
         self.steps.append({"kind": "commit", "node": child, "rewind": rewind, "priors": self._priors(child)})
         return rewind
+
+    def take(self, path: Path) -> None:
+        """These nodes below the root join the answer, because the search ends here."""
+        self.committed += path
+        self.steps.append({"kind": "take", "path": path})
 
     def best_path(self) -> Path:
         """Below the root, the most visited children down to where visits end: the best text so far."""

@@ -131,8 +131,16 @@ class _Commit(_Strict):
     priors: list[tuple[Whole, Number]]
 
 
+class _Take(_Strict):
+    kind: Literal["take"]
+    path: list[Whole] = Field(min_length=1)
+
+
+_Step = _Select | _Expand | _Evaluate | _Backup | _Similar | _Commit | _Take
+
+
 class _Tree(_Open):
-    steps: list[Annotated[_Select | _Expand | _Evaluate | _Backup | _Similar | _Commit, Field(discriminator="kind")]]
+    steps: list[Annotated[_Step, Field(discriminator="kind")]]
 
 
 class _Detail(_Open):

@@ -56,7 +56,11 @@ class TestEveryDecoder:
         if part.answer.finish_reason == "stopped" and "tree" in part.detail:
             texts = [node["text"] for node in part.detail["tree"]["nodes"]]
             assert all(record["text"] in texts[record["node"]] for record in part.detail["tokens"])
-            assert part.detail["tree"]["steps"] == whole.detail["tree"]["steps"][: len(part.detail["tree"]["steps"])]
+            steps = [step for step in part.detail["tree"]["steps"] if step["kind"] != "take"]
+            assert steps == whole.detail["tree"]["steps"][: len(steps)]
+            assert [i for n in part.detail["tree"]["committed"] for i in part.detail["tree"]["nodes"][n]["tokens"]][
+                : len(part.answer.token_ids)
+            ] == part.answer.token_ids
         elif part.answer.finish_reason == "stopped":
             drafts = [c["token_ids"] for c in whole.detail.get("candidates", [{"token_ids": whole.answer.token_ids}])]
             assert any(ids[: len(part.answer.token_ids)] == part.answer.token_ids for ids in drafts)

@@ -71,10 +71,15 @@ def test_no_text_is_judged_twice(monkeypatch):
 
 
 def test_where_all_is_bad_the_least_bad_is_taken_and_said(monkeypatch):
-    scripted_scorer(monkeypatch, lambda text: -0.5 if text.startswith("ok") else -1.0)
+    scripted_scorer(monkeypatch, lambda text: -0.1 if text.startswith("ok") else -1.0)
     lane = rain(two_ways, max_inner=30)
     assert lane.answer.text == "ok."
-    assert "the least bad was taken" in lane.detail["warning"]
+    assert "taken as the least bad" in lane.detail["warning"]
+
+
+def test_where_all_is_good_but_seldom_looked_at_nothing_is_warned_of(monkeypatch):
+    scripted_scorer(monkeypatch, lambda text: 1.0)
+    assert "warning" not in rain(two_ways, max_inner=2, min_visits=50).detail
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -123,6 +128,26 @@ def test_segments_are_as_long_as_their_depth_says(monkeypatch):
             assert len(child["tokens"]) == wanted or child["ended"]
 
 
+def test_further_candidates_are_as_long_as_their_siblings_below_every_root(monkeypatch):
+    scripted_scorer(monkeypatch, lambda text: -1.0)
+    widened = roots = 0
+    for salt in range(4):
+        tree = rain(random_script(salt), lengths="1 2 3", max_inner=25, widen_below=10).detail["tree"]
+        nodes, at = {node["id"]: node for node in tree["nodes"]}, set()
+        for step in tree["steps"]:
+            if step["kind"] == "commit":
+                roots += 1
+            if step["kind"] == "widen":
+                at.add(roots)
+                [new] = step["children"]
+                lengths = {
+                    len(n["tokens"]) for n in nodes.values() if n["parent"] == step["node"] and n["id"] < new["id"]
+                }
+                assert len(new["tokens"]) == max(lengths) or new["ended"]
+        widened += len(at)
+    assert widened > 4, "more than the first root was looked at"
+
+
 def test_several_leaves_a_batch_find_the_good_branch_too(monkeypatch):
     scripted_scorer(monkeypatch, lambda text: 1.0 if text.startswith("ok") else -1.0)
     assert rain(two_ways, leaves=4).answer.text == "ok."
@@ -143,6 +168,12 @@ def test_graded_values_are_asked_for(monkeypatch):
 def test_wrong_lengths_are_said(lengths):
     with pytest.raises(UserError, match="whole numbers"):
         LaneRequest(method="rain", options={"lengths": lengths}).checked()
+
+
+def test_a_budget_of_forward_tokens_ends_the_search(tiny, request_of):
+    [lane] = tiny.compare(request_of("rain:scorer=vader,max_forward=40", prompt="the fox", max_new_tokens=8))["lanes"]
+    assert lane["finish_reason"] == "budget"
+    assert "its limit is 40" in lane["detail"]["warning"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int4"])

@@ -63,7 +63,6 @@ def test_the_search_commits_what_the_rules_choose_step_by_step():
     # 2 now has 7 visits of value 1: more than 6 and above 0.8.
     best = tree.favourite()
     assert (best.id, best.visits, best.value) == (2, 7, 1.0)
-    assert tree.first_choice() == 1
     assert tree.commit(best.id) is True, "another child than the first choice: a rewind"
     assert tree.root == 2
     assert tree[2].visits == 7, "counts are kept"
@@ -113,6 +112,7 @@ def test_more_candidates_are_wanted_where_all_are_alike_and_none_is_good():
     tree = tree_with(0.5, 0.5, most_children=3)
     assert not tree.wants_more(0, 1), "nothing is known yet"
     tree.embed([0, 1], np.array([A]))
+    assert not tree.wants_more(0, 1), "one child is not known yet"
     tree.embed([0, 2], np.array([A + 0.1 * B]))
     # The variances are 0 and 0.05² = 0.0025, their norm 0.0025: below 0.03 × 1.
     assert tree.wants_more(0, 1)
@@ -125,6 +125,7 @@ def test_more_candidates_are_wanted_where_all_are_alike_and_none_is_good():
     assert not tree.wants_more(0, 1), "they differ"
     assert tree.wants_more(0, 1000), "for segments of this length they do not"
     tree.expand(0, [((9,), "x", 0.1, False)])
+    tree.embed([0, 3], np.array([A]))
     assert not tree.wants_more(0, 1000), "there are enough of them"
 
 
@@ -136,6 +137,29 @@ def test_after_a_commit_the_new_roots_children_get_root_priors_and_keep_their_co
     assert [tree[n].prior for n in (3, 4)] == pytest.approx([0.75 * 0.75 + 0.125, 0.75 * 0.25 + 0.125])
     assert tree[4].visits == 1
     assert tree.path(4) == [1, 4]
+
+
+def test_a_text_that_only_ends_earlier_or_later_than_the_greedy_one_is_no_rewind():
+    tree = Tree(Rules())
+    segments = [((1, 2), "greedy", 0.2, False), ((1,), "its beginning", 0.6, True), ((1, 3), "another", 0.2, False)]
+    tree.expand(0, [*segments, ((1, 2, 5), "longer", 0.1, False)])
+    assert [tree.departs(child) for child in (1, 2, 3, 4)] == [False, False, True, False]
+
+
+def test_where_all_is_equally_good_the_first_segment_is_soon_taken():
+    """norm(1) is 1, so a good child is visited again: 1 + 1.3·√N/(1 + N) is above 0.7·√N up to N = 4."""
+    tree = tree_with(0.7, 0.3)
+    for _ in range(5):
+        tree.back_up(tree.select(), 1.0)
+    assert [tree[n].visits for n in (1, 2)] == [5, 0]
+
+
+def test_what_an_early_end_takes_is_a_step():
+    tree = tree_with(0.9, 0.1)
+    tree.back_up([0, 1], 0.5)
+    tree.take(tree.best_path())
+    assert tree.committed == [1]
+    assert tree.steps[-1] == {"kind": "take", "path": [1]}
 
 
 def test_the_best_path_goes_as_far_as_visits_go():
@@ -156,15 +180,15 @@ def test_virtual_visits_send_the_next_selection_elsewhere_and_leave_nothing():
     assert [(node.visits, node.supposed) for node in tree.nodes] == [(0, 0)] * 3
 
 
-def test_virtual_visits_repel_also_where_all_is_bad():
+def test_virtual_visits_repel_also_from_what_was_never_valued():
     tree = tree_with(0.1, 0.1, 0.8)
-    for child, value in ((1, -1.0), (2, -0.95)):
+    for child, value in ((1, -1.0), (2, 0.9)):
         tree.back_up([0, child], value)
     leaves = []
     for _ in range(2):
         leaves.append(tree.select()[-1])
         tree.suppose([0, leaves[-1]], 1)
-    assert leaves == [3, 2], "a supposed visit is no value of 0, which would be the best of all"
+    assert leaves == [3, 2], "a supposed visit is no value of 0"
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([-1.0, 0.0, 1.0])), max_size=40), st.integers(2, 6))
