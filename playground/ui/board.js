@@ -63,8 +63,15 @@ function close(lane) {
 }
 
 async function look(index, lane, at) {
-  if (lane.data.nodes.length) { go(lane.tree, lane.tree.steps.length); choose(lane.tree, lane.data.nodes[at]); return; }
   const token = lane.text.querySelectorAll('.token')[at];
+  if (lane.data.nodes.length) {
+    close(lane);
+    token.setAttribute('aria-pressed', 'true');
+    go(lane.tree, lane.tree.steps.length);
+    choose(lane.tree, lane.data.nodes[at]);
+    lane.tree.panel.scrollIntoView({ block: 'nearest' });
+    return;
+  }
   const again = token.getAttribute('aria-pressed') === 'true';
   close(lane);
   if (again) return;

@@ -263,6 +263,7 @@ class CompareTab:
                 show_progress="hidden",
                 concurrency_limit=32,
                 concurrency_id="runs",
+                trigger_mode="multiple",  # a second Run takes the place of the first; "once" would drop it silently
             )
 
     def _lane_controls(self, number: int, lane: dict[str, Any], schema: dict[str, Any], alone: bool):

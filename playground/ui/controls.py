@@ -30,7 +30,7 @@ def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Comp
     whole = kind == "integer"
     if low is None or high is None or high - low > _SLIDERS_UP_TO:
         return gr.Number(precision=0 if whole else None, minimum=low, maximum=high, **common)
-    step = 1 if whole else 0.05
+    step = 1 if whole else 0.05 if round(schema.get("default", 0) / 0.05, 6).is_integer() else 0.01
     if "exclusiveMinimum" in schema:  # sliders know inclusive bounds only
         low, step = low + 0.01, 0.01
     return gr.Slider(low, high, step=step, **common)

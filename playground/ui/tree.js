@@ -1,5 +1,6 @@
 // RAIN's tree: replays the steps of a search. Everything written goes through textContent.
 const GOOD = [0, 114, 178], NONE = [150, 158, 170], BAD = [213, 94, 0];  // blue to orange: told apart by everybody
+const HEIGHT = 240;
 const SPEEDS = [['1 ×', 600], ['4 ×', 150], ['16 ×', 40]];
 
 function valueColour(value, visited) {
@@ -21,14 +22,16 @@ function newTree(fetchSteps, fetchQuestions) {
     player.append(b);
     return b;
   };
-  button('|◀', 'First step', () => go(view, 0));
-  button('◀', 'One step back', () => go(view, view.at - 1));
-  view.play = button('Play', 'Play', () => play(view));
-  button('▶', 'One step forward', () => go(view, view.at + 1));
-  button('▶|', 'Last step', () => go(view, view.steps.length));
+  // Who steps on looks at the step, no longer at the node chosen before.
+  const step = at => { view.chosen = undefined; go(view, at); };
+  button('|◀', 'First step', () => step(0));
+  button('◀', 'One step back', () => step(view.at - 1));
+  view.play = button('Play', 'Play', () => { view.chosen = undefined; play(view); });
+  button('▶', 'One step forward', () => step(view.at + 1));
+  button('▶|', 'Last step', () => step(view.steps.length));
   Object.assign(view.slider, { type: 'range', min: 0, max: 0, step: 1, value: 0 });
   view.slider.setAttribute('aria-label', 'Step of the search');
-  view.slider.addEventListener('input', () => go(view, +view.slider.value));
+  view.slider.addEventListener('input', () => step(+view.slider.value));
   view.speed = make('select');
   view.speed.setAttribute('aria-label', 'Speed');
   for (const [label, ms] of SPEEDS) { const o = make('option', '', label); o.value = ms; view.speed.append(o); }
@@ -41,10 +44,10 @@ function newTree(fetchSteps, fetchQuestions) {
   view.outline.setAttribute('aria-label', 'The path under way and what lies beside it');
   view.outline.addEventListener('keydown', e => {
     const rows = [...view.outline.querySelectorAll('button')], now = rows.indexOf(document.activeElement);
-    const move = { ArrowDown: 1, ArrowUp: -1 }[e.key];
+    const move = { ArrowDown: 1, ArrowUp: -1, Home: -rows.length, End: rows.length }[e.key];
     if (move) { rows[Math.max(0, Math.min(rows.length - 1, now + move))]?.focus(); e.preventDefault(); }
   });
-  view.root_.append(view.judge, player, view.says, view.canvas, view.outline, view.panel);
+  view.root_.append(view.judge, player, view.says, view.canvas, treeLegend(), view.outline, view.panel);
   view.fetch = async count => {
     view.wanted = Math.max(view.wanted, count);
     if (view.busy) return;
@@ -64,6 +67,20 @@ function newTree(fetchSteps, fetchQuestions) {
   return view;
 }
 
+// What the colours and lines of the drawing mean.
+function treeLegend() {
+  const legend = make('p', 'key');
+  for (const [style, words] of [[`background:rgb(${BAD})`, 'bad, −1'], [`background:rgb(${NONE})`, '0'],
+    [`background:rgb(${GOOD})`, 'good, 1'], [`border:2px solid rgb(${NONE})`, 'not visited'],
+    ['background:#009E73;border-radius:0;height:.25rem', 'taken']]) {
+    const one = make('span'), dot = make('span', 'dot');
+    dot.style.cssText = style;
+    one.append(dot, words);
+    legend.append(one);
+  }
+  return legend;
+}
+
 function showCount(view) {
   view.count.textContent = `${view.at} / ${view.steps.length}`;
   view.slider.value = view.at;
@@ -72,8 +89,8 @@ function showCount(view) {
 function play(view) {
   if (view.timer) return pause(view);
   if (view.at >= view.steps.length) go(view, 0);
-  view.play.textContent = 'Pause';
-  view.play.setAttribute('aria-label', 'Pause');
+  named(view.play, 'Pause');
+  view.says.setAttribute('aria-live', 'off');
   const tick = () => {
     go(view, view.at + 1, true);
     if (view.at >= view.steps.length) return pause(view);
@@ -85,8 +102,13 @@ function play(view) {
 function pause(view) {
   clearTimeout(view.timer);
   view.timer = null;
-  view.play.textContent = 'Play';
-  view.play.setAttribute('aria-label', 'Play');
+  named(view.play, 'Play');
+  view.says.setAttribute('aria-live', 'polite');
+}
+
+function named(button, name) {
+  button.textContent = button.title = name;
+  button.setAttribute('aria-label', name);
 }
 
 // Show the tree after `at` steps.
@@ -118,6 +140,7 @@ function apply(view, step) {
   if (step.kind === 'evaluate') view.nodes.get(step.node).evaluation = step;
   if (step.kind === 'similar') view.nodes.get(step.sibling).similar += 1;
   if (step.kind === 'commit') { view.root = step.node; view.committed.push(step.node); }
+  if (step.kind === 'take') view.committed.push(...step.path);
 }
 
 const focusOf = (view, step) => step.path ? step.path.at(-1) : step.sibling ?? step.node;
@@ -128,7 +151,9 @@ function pathTo(view, id) {
   return path;
 }
 
-const quoted = text => `“${visible(text.length > 48 ? text.slice(0, 45) + '…' : text)}”`;
+// Dots for spaces help with a word or two; they hinder reading a sentence.
+const dotted = text => text.length > 24 ? text : visible(text);
+const quoted = text => `“${dotted(text.length > 48 ? text.slice(0, 45) + '…' : text)}”`;
 
 function inWords(view, step) {
   const text = id => quoted(view.nodes.get(id)?.text ?? '');
@@ -138,6 +163,9 @@ function inWords(view, step) {
   if (step.kind === 'evaluate') return `Evaluated ${quoted(step.text)}: ${step.value.toFixed(2)}.`;
   if (step.kind === 'backup') return `The value ${step.value.toFixed(2)} flows back along the path.`;
   if (step.kind === 'similar') return `${text(step.sibling)} reads like ${text(step.node)} (${step.similarity.toFixed(2)}) and gets a part of the value.`;
+  if (step.kind === 'take') {
+    return `The search ends here; the best so far is taken: ${quoted(step.path.map(id => view.nodes.get(id).text).join(''))}.`;
+  }
   const taken = `${text(step.node)} is taken into the answer`;
   return step.rewind ? `Rewind: ${taken}; the model alone would have gone another way.` : `${taken}.`;
 }
@@ -157,7 +185,7 @@ function drawTree(view) {
     return y;
   };
   if (view.nodes.size) place(0, 0);
-  const height = Math.max(120, Math.min(320, 24 + leaves * 4)), scale = window.devicePixelRatio || 1;
+  const height = HEIGHT, scale = window.devicePixelRatio || 1;
   view.canvas.width = width * scale; view.canvas.height = height * scale;
   view.canvas.style.width = width + 'px'; view.canvas.style.height = height + 'px';
   const ink = view.canvas.getContext('2d');
@@ -171,14 +199,15 @@ function drawTree(view) {
     ink.moveTo(x(node.parent), y(node.parent));
     ink.lineTo(x(node.id), y(node.id));
     ink.lineWidth = 0.4 + Math.log2(1 + node.visits);
-    ink.strokeStyle = lit.has(node.id) ? (dark ? '#fff' : '#111') : taken.has(node.id) ? '#009E73' : dark ? '#4b5563' : '#cbd5e1';
+    ink.strokeStyle = taken.has(node.id) ? '#009E73' : lit.has(node.id) ? (dark ? '#fff' : '#111') : dark ? '#4b5563' : '#cbd5e1';
     ink.stroke();
   }
   for (const node of view.nodes.values()) {
     ink.beginPath();
     ink.arc(x(node.id), y(node.id), node.id === view.chosen || node.id === view.focus ? 5 : node.visits ? 3 : 1.6, 0, 7);
-    ink.fillStyle = valueColour(node.value, node.visits);
+    ink.fillStyle = node.visits ? valueColour(node.value, true) : dark ? '#1f2937' : '#fff';
     ink.fill();
+    if (!node.visits) { ink.lineWidth = 0.8; ink.strokeStyle = `rgb(${NONE})`; ink.stroke(); }
     if (node.id === view.chosen) { ink.lineWidth = 2; ink.strokeStyle = dark ? '#fff' : '#111'; ink.stroke(); }
   }
   view.spots = [...view.nodes.keys()].map(id => [id, x(id), y(id)]);
@@ -200,6 +229,9 @@ function choose(view, id) {
   drawTree(view);
   drawOutline(view);
   drawNode(view);
+  const row = view.outline.querySelector('[aria-selected=true]'), box = view.outline;
+  const above = row.offsetTop - box.offsetTop, hidden = above < box.scrollTop || above + row.offsetHeight > box.scrollTop + box.clientHeight;
+  if (hidden) box.scrollTop = above - box.clientHeight / 2;
 }
 
 // The path under way as an indented list with the siblings of every step; all else stays folded.
@@ -212,13 +244,15 @@ function drawOutline(view) {
     b.setAttribute('role', 'treeitem');
     b.setAttribute('aria-level', depth + 1);
     b.setAttribute('aria-selected', id === view.chosen);
-    b.style.paddingLeft = `${0.4 + Math.min(depth, 12) * 0.7}rem`;
+    b.style.paddingLeft = `${0.4 + Math.min(depth, 10) * 0.45}rem`;
+    b.tabIndex = -1;
     const dot = make('span', 'dot'), bar = make('span', 'visits');
-    dot.style.background = valueColour(node.value, node.visits);
+    if (node.visits) dot.style.background = valueColour(node.value, true);
+    else dot.style.border = `2px solid rgb(${NONE})`;
     bar.style.width = `${Math.min(6, 0.25 * node.visits)}rem`;
     bar.style.background = valueColour(node.value, node.visits);
-    const folded = node.children.length && !path.includes(id) ? ` +${node.children.length}` : '';
-    b.append(dot, make('span', 'words', visible(node.text || (id ? '' : 'prompt')) + folded),
+    const folded = node.children.length && !path.includes(id) ? `  (${node.children.length} below)` : '';
+    b.append(dot, make('span', 'words', dotted(node.text || (id ? '' : 'prompt')) + folded),
       make('span', 'facts', `${taken.has(id) ? 'taken · ' : ''}${node.visits ? `${node.value.toFixed(2)} · ${+node.visits.toFixed(1)} visits` : `prior ${node.prior.toFixed(2)}`}`), bar);
     b.addEventListener('click', () => choose(view, id));
     rows.push(b);
@@ -233,6 +267,7 @@ function drawOutline(view) {
   };
   if (path.length) walk(0, 0);
   const top = view.outline.scrollTop, held = document.activeElement?.parentElement === view.outline;
+  (rows.find(r => r.getAttribute('aria-selected') === 'true') ?? rows[0])?.setAttribute('tabindex', 0);
   view.outline.replaceChildren(...rows);
   view.outline.scrollTop = top;
   if (held) rows.find(r => r.getAttribute('aria-selected') === 'true')?.focus();
@@ -250,15 +285,23 @@ function drawNode(view) {
   }
   const whole = pathTo(view, node.id).map(id => view.nodes.get(id).text).join('');
   const parts = [make('h4', '', 'The text up to here'), make('p', 'whole', whole || '(nothing yet)'), facts];
+  const others = (view.nodes.get(node.parent)?.children || []).filter(id => id !== node.id).map(id => view.nodes.get(id));
+  if (others.length) {
+    const seen = others.filter(o => o.visits).sort((a, b) => b.visits - a.visits).slice(0, 6);
+    const told = seen.map(o => `${quoted(o.text)} ${o.value.toFixed(2)}`).join(', ');
+    parts.push(make('p', 'order', `Beside it: ${told}${told ? ', ' : ''}${others.length - seen.length} more.`));
+  }
   const said = node.evaluation;
   if (said) {
     parts.push(make('h4', '', `Evaluated: ${said.value.toFixed(2)}`), make('p', 'whole', said.text));
     for (const order of said.orders || []) {
-      parts.push(make('p', 'order', `${order.order}: the model says (${order.answer}), good with probability ${order.p_good.toFixed(2)}`));
+      const goodFirst = order.order === 'good first', good = (order.answer === 'A') === goodFirst;
+      parts.push(make('p', 'order', `Asked with (A) ${goodFirst ? 'good, (B) bad' : 'bad, (B) good'}: it chose (${order.answer}), ${good ? 'good' : 'bad'}; `
+        + `${Math.round(100 * order.p_good)} % for good.`));
     }
     if (said.orders) {
       const more = make('details');
-      more.append(make('summary', '', 'The question that was put, in both orders'));
+      more.append(make('summary', '', `The question that was put${said.orders.length > 1 ? ', in both orders' : ''}`));
       more.addEventListener('toggle', async () => {
         if (more.open && more.children.length === 1) more.append(...(await view.fetchQuestions()).map(q => make('pre', '', q)));
       });
