@@ -152,7 +152,7 @@ function pathTo(view, id) {
 }
 
 // Dots for spaces help with a word or two; they hinder reading a sentence.
-const dotted = text => text.length > 24 ? text : visible(text);
+const dotted = text => text.length > 14 ? text : visible(text);
 const quoted = text => `“${dotted(text.length > 48 ? text.slice(0, 45) + '…' : text)}”`;
 
 function inWords(view, step) {
@@ -253,7 +253,7 @@ function drawOutline(view) {
     bar.style.background = valueColour(node.value, node.visits);
     const folded = node.children.length && !path.includes(id) ? `  (${node.children.length} below)` : '';
     b.append(dot, make('span', 'words', dotted(node.text || (id ? '' : 'prompt')) + folded),
-      make('span', 'facts', `${taken.has(id) ? 'taken · ' : ''}${node.visits ? `${node.value.toFixed(2)} · ${+node.visits.toFixed(1)} visits` : `prior ${node.prior.toFixed(2)}`}`), bar);
+      make('span', 'facts', `${taken.has(id) ? 'taken · ' : ''}${node.visits ? `${node.value.toFixed(2)} · ${+node.visits.toFixed(1)} ${node.visits === 1 ? 'visit' : 'visits'}` : `prior ${node.prior.toFixed(2)}`}`), bar);
     b.addEventListener('click', () => choose(view, id));
     rows.push(b);
   };

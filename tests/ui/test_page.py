@@ -88,6 +88,26 @@ def test_stop_ends_a_run_and_keeps_the_text(page):
     assert page.locator(".lane .token").count() > 8
 
 
+def test_a_second_run_takes_the_place_of_the_first(page, embedded):
+    def saved(prompt):
+        return any(run["prompt"] == prompt for run in embedded.recent(None))
+
+    first, second = "Write a very long story.", "Write a long letter."
+    set_length(page, 512)
+    write(page, first)
+    page.wait_for_function("document.querySelectorAll('.lane .token').length > 4")
+    write(page, second)
+    for _ in range(600):
+        if saved(first):
+            break
+        page.wait_for_timeout(100)
+    assert saved(first) and not saved(second)
+    page.wait_for_function("document.querySelectorAll('.lane .state.writing').length > 0")
+    page.locator("#stop").click()
+    expect(page.locator(".lane .state.writing")).to_have_count(0)
+    assert saved(second)
+
+
 def test_a_run_opens_again_by_its_address(page, address, embedded):
     set_length(page, 24)
     write(page, "Who wrote Frankenstein?")
@@ -288,10 +308,17 @@ def test_a_search_is_drawn_replayed_and_walked(page, address):
     expect(tree.locator(".node")).to_contain_text("The text up to here")
     selected = tree.locator(".outline [aria-selected=true]")
     expect(selected).to_have_count(1)
+    expect(page.locator(".lane").nth(1).locator(".token[aria-pressed=true]")).to_have_count(1)
+    before = selected.text_content()
     selected.focus()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    expect(tree.locator(".outline [aria-selected=true]")).not_to_have_text(selected.text_content() + "x")
+    expect(selected).not_to_have_text(before)
+    expect(tree.locator(".outline [tabindex='0']")).to_have_count(1)
+    # Who steps on looks at the steps again.
+    tree.get_by_label("One step back").click()
+    expect(selected).to_have_count(0)
+    expect(tree.locator(".node")).to_be_empty()
     expect(page.locator(".lane").nth(0).locator(".tree")).to_be_hidden()
 
 
