@@ -1,5 +1,6 @@
 """The page in a real browser, on the embedded model: run, watch, stop, reopen, look at tokens, and be attacked."""
 
+import contextlib
 import json
 import re
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
 from playground.arena import Arena
 from playground.decoders import DECODERS
@@ -463,15 +464,16 @@ def test_an_adapter_is_trained_on_the_page_and_joins_the_list(page, tmp_path):
     expect(page.locator("#train-curves .js-plotly-plot")).to_be_visible()
     # The open page draws its lanes anew, and what was set there stays.
     page.get_by_role("tab", name="Compare").click()
-    new = page.get_by_role("option", name="colours")
+    new, aligned = page.get_by_role("option", name="colours"), lane.get_by_label("Aligned model")
     for _ in range(60):
-        if not lane.get_by_label("Aligned model").is_visible():
+        # The drawing may come between any two clicks, and closes what was open.
+        if not aligned.is_visible():
             lane.get_by_role("button", name="More options").click()
-        lane.get_by_label("Aligned model").click()
-        if new.is_visible():
+        with contextlib.suppress(TimeoutError):
+            aligned.click(timeout=2_000)
+            new.wait_for(timeout=2_000)
             break
         page.keyboard.press("Escape")
-        page.wait_for_timeout(500)
     new.click()
     expect(lane.locator("input[type=number]").first).to_have_value("2.5")
 
