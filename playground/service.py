@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -142,7 +143,7 @@ class Run:
         self._ended = False
         self.notice: str | None = None
         self._count = threading.Lock()
-        self.on_over = lambda run: None
+        self.on_over = Run.close
 
     def note(self, draft: Draft) -> None:
         self._changed.set()
@@ -154,12 +155,12 @@ class Run:
             last = self._open == 0
         if last:
             self._ended = True
-            try:
-                self.on_over(self)
-            except Exception as error:  # a full disk, say: the answers are there all the same
-                log.exception("a run could not be saved")
-                self.notice = f"This run could not be saved ({error}); copy what you need before you leave the page."
-            self._over.set()
+            self.on_over(self)
+        self._changed.set()
+
+    def close(self) -> None:
+        """Nothing more is to happen to it: those who wait for its end may go on."""
+        self._over.set()
         self._changed.set()
 
     def stop(self) -> None:
@@ -229,6 +230,8 @@ class Playground:
         self._loading = threading.Lock()
         self._embedder: Embedder | None = None
         self._running: dict[str, Run] = {}
+        # Of its own: while the engine's worker saves, nobody gets a token.
+        self._archive = ThreadPoolExecutor(1, thread_name_prefix="archive")
 
     @property
     def secret(self) -> str:
@@ -237,6 +240,7 @@ class Playground:
 
     def close(self) -> None:
         self.engine.close()
+        self._archive.shutdown()
         self.database.close()
 
     def discover(self) -> None:
@@ -298,7 +302,7 @@ class Playground:
         """Begin a run and return at once (but for the loading of models). Raises UserError if it cannot begin."""
         lanes = [self.prepare(request, lane, progress) for lane in request.lanes]
         run = Run(request, lanes, origin)
-        run.on_over = self._keep
+        run.on_over = lambda over: self._archive.submit(self._keep, over)
         self._running[run.id] = run
 
         def end_of(lane: LaneRun):
@@ -390,8 +394,12 @@ class Playground:
             result = run.result()
             del result["notice"]  # it tells of saving
             self.store.save(result)
+        except Exception as error:  # a full disk, say: the answers are there all the same
+            log.exception("a run could not be saved")
+            run.notice = f"This run could not be saved ({error}); copy what you need before you leave the page."
         finally:
             self._running.pop(run.id, None)
+            run.close()
 
     def compare(self, request: RunRequest, origin: str = "api") -> dict[str, Any]:
         """Run to the end and return the result."""
@@ -466,7 +474,7 @@ class Playground:
 
     def import_run(self, content: bytes, origin: str) -> str:
         """Keep a run from a file's content; returns its id. The same file twice is one run. Raises UserError."""
-        run = read_run(content, origin)
+        run = read_run(content, origin, lambda run_id: self.store.load(run_id) if self.store.has(run_id) else None)
         for lane in run["lanes"]:
             LaneRequest(method=lane["method"], options=lane["options"]).checked()
         return self._take(run)

@@ -7,11 +7,12 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "playground"
 # Each layer, and what it may import besides itself and the plain records.
-PLAIN = {"errors", "types", "settings", "jsonl"}
+PLAIN = {"errors", "types", "settings", "jsonl", "plugins"}
 MAY = {
     "errors": set(),
     "jsonl": {"errors"},
     "types": set(),
+    "plugins": set(),
     "settings": {"errors"},
     "models": PLAIN,
     "engine": PLAIN | {"models"},

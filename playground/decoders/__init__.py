@@ -3,6 +3,7 @@
 from playground.decoders import best_of_n, dera, diverse_beams, greedy, rain, sample
 from playground.decoders.base import Decoder
 from playground.errors import UserError, shown
+from playground.plugins import add_plugins
 
 DECODERS: dict[str, Decoder] = {
     module.DECODER.name: module.DECODER for module in (greedy, sample, best_of_n, diverse_beams, dera, rain)
@@ -14,3 +15,6 @@ def decoder(name: str) -> Decoder:
     if name not in DECODERS:
         raise UserError(f"There is no method {shown(name)}; choose one of: {', '.join(DECODERS)}.")
     return DECODERS[name]
+
+
+add_plugins("realign_playground.decoders", Decoder, DECODERS)

@@ -35,35 +35,43 @@ class RainOptions(Options):
         description="What judges a text; every scorer can",
         json_schema_extra={"labels": {name: s.title for name, s in SCORERS.items()}},
     )
-    max_inner: int = Field(50, ge=1, le=1000, title="Most rounds", description="Inner rounds before a segment is taken")
+    max_inner: int = Field(
+        50, ge=1, le=1000, title="Max rounds per segment", description="Inner rounds before a segment is taken"
+    )
     min_visits: float = Field(
-        6, ge=0, le=1000, title="Visits", description="A segment is taken above so many visits and the value"
+        6, ge=0, le=1000, title="Visit threshold", description="A segment above it with enough value is taken"
     )
     value_threshold: float = Field(
-        0.8, ge=-1e6, le=1e6, title="Value", description="A segment is taken above this value and the visits"
+        0.8,
+        ge=-1e6,
+        le=1e6,
+        title="Value threshold",
+        description="A segment above it with enough visits is taken",
     )
     candidates: int = Field(10, ge=1, le=30, title="Candidates", description="Segments that a leaf is expanded by")
     soft: bool = Field(False, title="Graded values", description="Differences of probabilities in place of verdicts")
-    top: int = Field(
-        15, ge=1, le=1000, title="Sampled from the top", description="Segments are drawn from so many tokens"
-    )
+    top: int = Field(15, ge=1, le=1000, title="Top-k", description="Segments are drawn from the k likeliest tokens")
     lengths: str = Field(
-        "1 2 4 10", title="Segment lengths", description="Tokens by depth below the root; the last goes on"
+        "1 2 4 10", title="Segment lengths", description="Tokens by depth below the root; the last one repeats"
     )
-    exploration: float = Field(2.0, ge=0, le=100, title="Exploration", description="c of PUCT")
-    root_uniform: float = Field(0.25, ge=0, le=1, title="Even share", description="Of the priors below the root")
-    similar_above: float = Field(0.95, ge=-1, le=1, title="Alike above", description="Cosine of two texts")
-    similar_weight: float = Field(0.2, ge=0, le=1, title="Alike weight", description="Of a value passed to a sibling")
+    exploration: float = Field(2.0, ge=0, le=100, title="Exploration constant", description="c of PUCT")
+    root_uniform: float = Field(
+        0.25, ge=0, le=1, title="Uniform share", description="Of the priors of the root's children"
+    )
+    similar_above: float = Field(0.95, ge=-1, le=1, title="Similarity threshold", description="Cosine of two texts")
+    similar_weight: float = Field(
+        0.2, ge=0, le=1, title="Similarity weight", description="Of a value passed to a sibling"
+    )
     widen_below: float = Field(
-        0.03, ge=0, le=10, title="Widen below", description="Spread of a node's texts, per token"
+        0.03, ge=0, le=10, title="Widening threshold", description="Variance of a node's texts, per token"
     )
-    most_children: int = Field(20, ge=1, le=100, title="Most children", description="Of a node that is widened")
-    simulate: int = Field(20, ge=0, le=200, title="Longest look ahead", description="Tokens to the next punctuation")
-    leaves: int = Field(1, ge=1, le=16, title="Leaves a batch", description="1 is the paper's search; more is faster")
-    max_nodes: int = Field(2000, ge=1, le=20_000, title="Most nodes", description="Then the best so far is taken")
-    max_seconds: float = Field(180, gt=0, le=3600, title="Most seconds", description="Then the best so far is taken")
+    most_children: int = Field(20, ge=1, le=100, title="Max children", description="Of a node that is widened")
+    simulate: int = Field(20, ge=0, le=200, title="Max look-ahead", description="Tokens to the next punctuation")
+    leaves: int = Field(1, ge=1, le=16, title="Leaves per batch", description="1 is the paper's search; more is faster")
+    max_nodes: int = Field(2000, ge=1, le=20_000, title="Max nodes", description="Then the best so far is taken")
+    max_seconds: float = Field(180, gt=0, le=3600, title="Max seconds", description="Then the best so far is taken")
     max_forward: int = Field(
-        300_000, ge=1, le=10_000_000, title="Most forward tokens", description="Then the best so far is taken"
+        300_000, ge=1, le=10_000_000, title="Max forward tokens", description="Then the best so far is taken"
     )
     variant: str = Field("reference", title="Model", description="The variant that writes")
 
@@ -132,7 +140,7 @@ def run(lane: Lane, options: RainOptions) -> Asking:
                 f"above {options.value_threshold:g} after {options.max_inner} rounds; it was taken as the least bad."
             )
         search.release()
-        lane.detail["tree"] = search.tree.record() | {"drawn": search.drawn, "evaluations": len(search.evaluations)}
+        lane.detail["tree"] = search.tree.record() | {"evaluations": len(search.evaluations)}
 
 
 class _Search:
@@ -151,7 +159,6 @@ class _Search:
         """Of every node: the log-probabilities of its tokens under the model."""
         self.tries: dict[int, int] = {}
         self.least_bad = 0
-        self.drawn = 0
         self.began = time.monotonic()
 
     def begin(self) -> Asking:
@@ -296,7 +303,6 @@ class _Search:
                 token = one.pick(one.log_probs, len(one.tokens))
                 one.token_log_probs.append(float(one.log_probs[token]))
                 one.tokens.append(token)
-                self.drawn += 1
                 self.lane.cost.generated_tokens += 1
             still = []
             for one in growing:

@@ -5,6 +5,7 @@ A scorer is one file here and one line in this registry; every method that needs
 
 from typing import Literal
 
+from playground.plugins import add_plugins
 from playground.scorers import implicit, length, mean_log_prob, refusal, rrhf, self_eval, vader
 from playground.scorers.base import Scorer
 
@@ -16,5 +17,6 @@ SCORERS: dict[str, Scorer] = {
         *self_eval.SCORERS,
     )
 }
+add_plugins("realign_playground.scorers", Scorer, SCORERS)
 ScorerName = Literal[tuple(SCORERS)]
 """The type of an option that names a scorer."""

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -190,8 +191,11 @@ def write_run(run: dict[str, Any]) -> bytes:
     return json.dumps({"format": FORMAT, "run": kept}, ensure_ascii=False).encode()
 
 
-def read_run(content: bytes, origin: str) -> dict[str, Any]:
-    """A run from a file's content, gzipped or not. Its id comes from the content: the same file is the same run.
+def read_run(
+    content: bytes, origin: str, known: Callable[[str], dict[str, Any] | None] = lambda run_id: None
+) -> dict[str, Any]:
+    """A run from a file's content, gzipped or not. Its id comes from the content: the same file is the same run. One
+    that is here already (`known`: id → the run, or None) comes back as it is.
 
     Raises UserError that says what is wrong with a file that is none, or is damaged.
     """
@@ -217,6 +221,9 @@ def read_run(content: bytes, origin: str) -> dict[str, Any]:
         raise UserError(
             f"The saved run is damaged: {where} is {shown(problem['input'])} ({problem['msg'].lower()})."
         ) from None
+    here = known(run["id"])
+    if here and _Run.model_validate({name: here[name] for name in _Run.model_fields}).model_dump() == run:
+        return here
     run["id"] = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:10]
     return run | {"origin": origin}
 

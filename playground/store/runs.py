@@ -25,7 +25,7 @@ class RunStore:
                 "run": run["id"],
                 "position": position,
                 **{k: v for k, v in lane.items() if k not in ("cost", *_JSON)},
-                **{k: json.dumps(lane[k], ensure_ascii=False) for k in _JSON},
+                **{k: _in_pieces(lane[k]) for k in _JSON},
                 **{k: lane["cost"][k] for k in _COST},
             }
             for position, lane in enumerate(run["lanes"])
@@ -66,6 +66,16 @@ class RunStore:
             from runs where {where} order by created desc, rowid desc limit :limit"""
         with self._lock:
             return list(self._db.query(query, {"search": search, "origin": origin, "limit": limit}))
+
+
+def _in_pieces(value: Any) -> str:
+    """JSON, written part by part: one call over a large tree would hold up all other threads as long as it takes."""
+    if isinstance(value, dict):
+        parts = (f"{json.dumps(str(key), ensure_ascii=False)}: {_in_pieces(part)}" for key, part in value.items())
+        return f"{{{', '.join(parts)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(json.dumps(part, ensure_ascii=False) for part in value)}]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _lane(row: dict[str, Any]) -> dict[str, Any]:

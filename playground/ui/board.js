@@ -64,7 +64,7 @@ function close(lane) {
 
 async function look(index, lane, at) {
   const token = lane.text.querySelectorAll('.token')[at];
-  if (lane.data.nodes.length) {
+  if (lane.data.nodes[at] != null) {
     close(lane);
     token.setAttribute('aria-pressed', 'true');
     go(lane.tree, lane.tree.steps.length);

@@ -72,7 +72,7 @@ def _lane(lane: dict[str, Any], limit: int) -> dict[str, Any]:
         "error": lane["error"],
         "warning": detail.get("warning"),
         "finish": lane["finish_reason"],
-        "nodes": [t["node"] for t in tokens if "node" in t],
+        "nodes": [t.get("node") for t in tokens],
         "evaluator": detail.get("evaluator", ""),
         "steps": len(detail.get("tree", {}).get("steps", ())),
         "pieces": [t["text"] for t in tokens],

@@ -37,6 +37,11 @@ def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Comp
 
 
 def chosen(schema: dict[str, Any], values: list[Any]) -> dict[str, Any]:
-    """The options of a lane from the values of its controls, in the order of the schema; empty ones are left out."""
-    pairs = zip(schema["properties"], values, strict=True)
-    return {name: value for name, value in pairs if value is not None and value != ""}
+    """The options of a lane from the values of its controls, in the order of the schema; empty numbers are left
+    out, an empty text is what it is."""
+    fields = zip(schema["properties"].items(), values, strict=True)
+    return {
+        name: value
+        for (name, field), value in fields
+        if value is not None and (value != "" or field.get("type") == "string")
+    }

@@ -34,6 +34,15 @@ def test_a_run_comes_back_as_it_was_in_another_place(tiny, tiny_catalogue, conte
     other.close()
 
 
+def test_opening_a_saved_run_where_it_was_made_opens_that_run(tiny, content):
+    before = [run["id"] for run in tiny.recent(None)]
+    assert tiny.import_run(content, "me") == json.loads(content)["run"]["id"]
+    assert [run["id"] for run in tiny.recent(None)] == before, "it is not listed twice"
+    forged = json.loads(content)
+    forged["run"]["prompt"] = "another"
+    assert tiny.import_run(json.dumps(forged).encode(), "me") not in before
+
+
 def change(content, path, value):
     told = json.loads(content)
     at = told
