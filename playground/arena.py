@@ -49,9 +49,9 @@ class Arena:
         What is open of a pair is the variance of its rate of wins, as a Beta distribution over it tells: great for
         pairs that seldom met, and for those that are even; never 0, so that all come up.
         """
-        self.playground.discover()
+        self.playground.memory.discover()
         requests = [LaneRequest.parse(lane) for lane in self.playground.catalogue.arena_lanes]
-        lanes = {self.label(r.method, r.checked().model_dump()): r for r in requests}
+        lanes = {self.label(r.method, r.options.model_dump()): r for r in requests}
         points: Counter[tuple[str, str]] = Counter()
         for row in self.votes.compared():
             a, b = (self.label(row[f"method_{s}"], json.loads(row[f"options_{s}"])) for s in "ab")
@@ -121,7 +121,8 @@ class Arena:
             fields = decoder(method).options.model_fields
         except UserError:  # a method of another version
             fields = {}
-        return lane_label(method, options, {name: field.default for name, field in fields.items()})
+        known = {name: value for name, value in options.items() if name in fields}
+        return lane_label(method, known, {name: field.default for name, field in fields.items()})
 
     def leaderboard(self, category: str = "", reason: str = "", adjust: tuple[str, ...] = ()) -> dict[str, Any]:
         """Strengths from all votes, or those on one category of prompts, or those given for one reason; `adjust` as in

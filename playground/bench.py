@@ -61,7 +61,7 @@ def _playground(precision: str | None = None) -> Iterator[Playground]:
     settings = Settings(database=":memory:")
     playground = Playground(replace(settings, precision=precision or settings.precision))
     try:
-        playground.ensure("reference", "aligned")
+        playground.memory.ensure("reference", "aligned")
         playground.compare(_request(PROMPTS[0], ["greedy"], 8))  # warm
         yield playground
     finally:
@@ -304,7 +304,7 @@ def rain() -> dict[str, Any]:
 
 def _rain(playground: Playground, plain: Callable[[PlainText], torch.Tensor]) -> dict[str, Any]:
     prompt = " ".join(PROMPTS * 3)
-    nodes = RAIN_NODES[playground.model_of("reference").precision]
+    nodes = RAIN_NODES[playground.memory.model_of("reference").precision]
     options = {"scorer": "self_eval", "soft": True, "max_inner": 20, "max_nodes": nodes, "max_seconds": 3600}
     request = RunRequest.checked(prompt=prompt, lanes=[{"method": "rain", "options": options}], max_new_tokens=32)
     playground.compare(_request(PROMPTS[0], ["rain:max_inner=1,scorer=self_eval"], 1))  # warm
@@ -323,7 +323,7 @@ def _rain(playground: Playground, plain: Callable[[PlainText], torch.Tensor]) ->
         "same_tree": trees[0] == trees[1],
         "nodes": len(trees[0]),
         "evaluations": ours["detail"]["tree"]["evaluations"],
-        "prompt_tokens": len(encode_chat(playground.model_of("reference").tokenizer, prompt)),
+        "prompt_tokens": len(encode_chat(playground.memory.model_of("reference").tokenizer, prompt)),
         "seconds": seconds,
         "plain_seconds": plain_seconds,
         "forward_tokens": ours["cost"]["forward_tokens"],

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo, field_validator
 
 from playground.decoders import decoder
-from playground.decoders.base import Options
 from playground.errors import UserError, shown
+from playground.explain import explain, read_options, told
+from playground.options import Options
 
 MAX_LANES = 6
 MAX_CHARACTERS = 60_000
@@ -18,44 +20,70 @@ _ALLOWED_CONTROLS = "\n\t\r"
 
 
 class LaneRequest(BaseModel):
-    """One method with its options, which are checked against the method's own record."""
+    """One method with its options, read into the method's own record, and what the answer must begin with."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     method: str
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: SerializeAsAny[Options] = Field(
+        default_factory=dict, validate_default=True, json_schema_extra={"type": "object"}
+    )
+    begin: tuple[int, ...] | str = ()
+    """Token ids, or a text, that open the answer; the method writes what comes after them."""
 
-    def checked(self) -> Options:
-        """The options as the method's record. Raises UserError."""
-        kind = decoder(self.method).options
+    @field_validator("method")
+    @classmethod
+    def _known(cls, method: str) -> str:
+        return decoder(method).name
+
+    @field_validator("options", mode="plain")
+    @classmethod
+    def _read(cls, options: Any, info: ValidationInfo) -> Options:
+        if "method" not in info.data:
+            return Options()
+        kind = decoder(info.data["method"]).options
+        if isinstance(options, kind):
+            return options
+        if not isinstance(options, dict):
+            raise ValueError("not an object")
         try:
-            return kind.model_validate(self.options)
+            return kind.model_validate(options)
         except ValidationError as error:
-            raise UserError(explain(error, self.method, kind)) from None
+            raise UserError(explain(error, info.data["method"], kind)) from None
+
+    @field_validator("begin")
+    @classmethod
+    def _opens(cls, begin: tuple[int, ...] | str) -> tuple[int, ...] | str:
+        if isinstance(begin, str):
+            return _readable(begin, "beginning of an answer")
+        if len(begin) > MAX_NEW_TOKENS or any(token < 0 for token in begin):
+            raise UserError(f"A lane begins with {shown(begin)}; give at most {MAX_NEW_TOKENS:,} token ids, or a text.")
+        return begin
 
     @classmethod
     def parse(cls, text: str) -> LaneRequest:
-        """Read "method:option=value,option=value", as on the command line. Raises UserError."""
+        """Read "method:option=value,option=value", as on the command line; `begin` is a lane's own. Raises
+        UserError."""
         method, _, rest = text.partition(":")
-        options: dict[str, str] = {}
-        for part in filter(None, rest.split(",")):
-            name, equals, value = part.partition("=")
-            if not equals:
-                raise UserError(
-                    f"{shown(part)} in the lane {shown(text)} is not option=value; write for example "
-                    "sample:temperature=0.8,top_p=0.9."
-                )
-            if name.strip() in options:
-                raise UserError(f"The lane {shown(text)} gives {name.strip()} twice; give it once.")
-            options[name.strip()] = value.strip()
-        return cls(method=method.strip(), options=options)
+        options: dict[str, Any] = read_options(rest, text)
+        begin: Any = options.pop("begin", ())
+        if isinstance(begin, str) and re.fullmatch(r"\d{1,7}( \d{1,7})*", begin):
+            begin = tuple(map(int, begin.split()))
+        return cls.checked(method=method.strip(), options=options, begin=begin)
+
+    @classmethod
+    def checked(cls, **fields: Any) -> LaneRequest:
+        """Build a lane from untrusted fields. Raises UserError with one sentence for the first thing wrong."""
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise UserError(explain(error, "the lane", cls)) from None
 
 
-class RunRequest(BaseModel):
-    """One prompt and the lanes that answer it."""
+class PromptRequest(BaseModel):
+    """What is to be answered, and within which limits."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     prompt: str
-    lanes: tuple[LaneRequest, ...] = Field(min_length=1, max_length=MAX_LANES)
     system: str = ""
     seed: int = Field(0, ge=0, lt=2**32)
     max_new_tokens: int = Field(128, ge=1, le=MAX_NEW_TOKENS)
@@ -91,15 +119,30 @@ class RunRequest(BaseModel):
         return "\n".join([*said, f"Person: {self.prompt}"]) if said else self.prompt
 
     @classmethod
-    def checked(cls, **fields: Any) -> RunRequest:
+    def checked(cls, **fields: Any) -> Self:
         """Build a request from untrusted fields. Raises UserError with one sentence for the first thing wrong."""
         try:
-            request = cls.model_validate(fields)
+            return cls.model_validate(fields)
         except ValidationError as error:
-            raise UserError(explain(error, "the run", cls)) from None
-        for lane in request.lanes:
-            lane.checked()
-        return request
+            raise UserError(_explain(error, cls)) from None
+
+
+class RunRequest(PromptRequest):
+    """One prompt and the lanes that answer it."""
+
+    lanes: tuple[LaneRequest, ...] = Field(min_length=1, max_length=MAX_LANES)
+
+
+def _explain(error: ValidationError, kind: type[BaseModel]) -> str:
+    """The sentence for a bad run; what is wrong inside a lane names the lane."""
+    problem = error.errors()[0]
+    place = problem["loc"]
+    if len(place) < 2 or place[0] != "lanes":
+        return explain(error, "the run", kind)
+    lane = f"lane {place[1] + 1}"
+    if len(place) == 2:
+        return f"{lane} is {shown(problem['input'])}; it must be an object with method and options."
+    return told(problem["type"], str(place[2]), problem["input"], lane, LaneRequest)
 
 
 def _readable(text: str, name: str) -> str:
@@ -113,52 +156,3 @@ def _readable(text: str, name: str) -> str:
         if (kind == "Cc" and character not in _ALLOWED_CONTROLS) or kind == "Cs":
             raise UserError(f"The {name} has the control character U+{ord(character):04X} at place {place}; remove it.")
     return text
-
-
-def explain(error: ValidationError, subject: str, kind: type[BaseModel]) -> str:
-    """Pydantic's first complaint as a sentence: the bad value, what was expected, the way out."""
-    problem = error.errors()[0]
-    place, value = problem["loc"], problem["input"]
-    if len(place) > 1 and place[0] == "lanes":
-        lane = f"lane {place[1] + 1}"
-        if len(place) == 2:
-            return f"{lane} is {shown(value)}; it must be an object with method and options."
-        return _told(problem["type"], str(place[2]), value, lane, LaneRequest)
-    return _told(problem["type"], str(place[0]) if place else subject, value, subject, kind)
-
-
-def _told(problem: str, name: str, value: Any, subject: str, kind: type[BaseModel]) -> str:
-    schema = kind.model_json_schema()["properties"]
-    if problem == "extra_forbidden":
-        return f"{subject} has no option {shown(name)}; it has: {', '.join(schema)}."
-    if problem == "missing":
-        return f"{subject} lacks {shown(name)}; give it."
-    if problem in ("too_long", "too_short"):
-        field = schema[name]
-        least, most = field.get("minItems", 0), field["maxItems"]
-        return f"There are {len(value)} {field['title'].lower()}; a run takes {least} to {most}."
-    return f"{subject}: {name} is {shown(value)}; it must be {_expected(schema.get(name, {}))}."
-
-
-def _expected(schema: dict[str, Any]) -> str:
-    if "enum" in schema:
-        return f"one of: {', '.join(map(str, schema['enum']))}"
-    noun = {
-        "integer": "a whole number",
-        "number": "a number",
-        "string": "text",
-        "boolean": "true or false",
-        "array": "a list of texts",
-        "object": "an object of options",
-    }.get(schema.get("type"), "of another kind")
-    bounds = [
-        f"{word} {schema[key]:,}" if isinstance(schema[key], int) else f"{word} {schema[key]:g}"
-        for key, word in (
-            ("minimum", "at least"),
-            ("exclusiveMinimum", "above"),
-            ("maximum", "at most"),
-            ("exclusiveMaximum", "below"),
-        )
-        if key in schema
-    ]
-    return " ".join([noun, " and ".join(bounds)]).strip()

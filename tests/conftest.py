@@ -32,7 +32,7 @@ def tiny_catalogue(tmp_path_factory):
 def tiny(tiny_catalogue):
     """A service on the tiny model, in memory. Shared: tests leave no runs behind."""
     playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision=None, kv_megabytes=64))
-    playground.ensure("reference", "aligned", "adapted")
+    playground.memory.ensure("reference", "aligned", "adapted")
     yield playground
     playground.close()
 
@@ -45,7 +45,7 @@ def embedded(tmp_path_factory):
     shutil.copy(ROOT / "models.yaml", folder)
     shutil.copytree(ROOT / "adapters", folder / "adapters")
     playground = Playground(Settings(catalogue=folder / "models.yaml", database=":memory:"))
-    playground.ensure("reference", "aligned")
+    playground.memory.ensure("reference", "aligned")
     yield playground
     playground.close()
 

@@ -9,9 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from playground.decoders.base import Lane, Limits, decode
+from playground.branch.lane import Lane, Limits
+from playground.decoders.base import decode
 from playground.engine.engine import Asking, Stopped
-from playground.engine.requests import Extend, Next, Open, Opened, Want
+from playground.engine.requests import Extend, Next, Open, Opened, Read, Want
+from playground.policy import Policy
 
 VOCABULARY = [*list("abcdefghijklmnopqrstuvwxyz ."), "<end>"]
 END = len(VOCABULARY) - 1
@@ -64,7 +66,14 @@ def spell(*texts: str) -> Script:
     return script
 
 
-def make_lane(seed: int = 0, max_new_tokens: int = 12, stop: tuple[str, ...] = (), prompt: str = "") -> Lane:
+def make_lane(
+    seed: int = 0,
+    max_new_tokens: int = 12,
+    stop: tuple[str, ...] = (),
+    prompt: str = "",
+    begin: tuple[int, ...] = (),
+    resolve=Policy,
+) -> Lane:
     return Lane(
         encode=lambda variant: [0],
         tokenizer=FakeTokenizer(),
@@ -73,7 +82,8 @@ def make_lane(seed: int = 0, max_new_tokens: int = 12, stop: tuple[str, ...] = (
         seed=seed,
         prompt=prompt,
         ask=lambda variant, text: FakeTokenizer()(text).input_ids,
-        embed=letter_counts,
+        begin=begin,
+        resolve=resolve,
     )
 
 
@@ -87,15 +97,20 @@ def answer(script: Script, request):
     """What the engine would answer to one request."""
     if isinstance(request, Open):
         return Opened(FakeSequence(request.variant), script(request.variant, ()))
+    if isinstance(request, Read):
+        return torch.from_numpy(letter_counts([" ".join(t) if isinstance(t, tuple) else t for t in request.texts]))
     sequence = request.sequence
     assert not sequence.released, "a released sequence was used"
     if isinstance(request, Next):
         return script(sequence.variant, sequence.ids)
     assert isinstance(request, Extend)
-    scores = []
+    scores, rows = [], []
     for token in request.tokens:
-        scores.append(float(script(sequence.variant, sequence.ids)[token]))
+        rows.append(script(sequence.variant, sequence.ids))
+        scores.append(float(rows[-1][token]))
         sequence.ids += (token,)
+    if request.want is Want.ALL:
+        return torch.stack(rows)
     if request.want is Want.SCORES:
         return torch.tensor(scores)
     return script(sequence.variant, sequence.ids) if request.want is Want.NEXT else None

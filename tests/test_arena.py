@@ -35,7 +35,7 @@ def test_a_battle_tells_nothing_of_its_lanes_before_the_vote(arena):
     told = json.dumps(battle)
     for name in ("greedy", "sample", "adapted", "temperature", "seconds", "variant"):
         assert name not in told.replace(battle["a"], "").replace(battle["b"], "")
-    assert arena.playground.recent(None) == [], "nor does the history"
+    assert arena.playground.archive.recent(None) == [], "nor does the history"
 
 
 def test_a_vote_counts_once_and_reveals_who_wrote_what(arena):
@@ -68,7 +68,7 @@ def flat_vote(battle, a, b, choice, **more):
     row |= {"software": "s"}
     for side, lane in (("a", a), ("b", b)):
         request = LaneRequest.parse(lane)
-        row |= {f"method_{side}": request.method, f"options_{side}": request.checked().model_dump()}
+        row |= {f"method_{side}": request.method, f"options_{side}": request.options.model_dump()}
         row |= {
             f"models_{side}": {},
             f"text_{side}": "t",

@@ -7,22 +7,27 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "playground"
 # Each layer, and what it may import besides itself and the plain records.
-PLAIN = {"errors", "types", "settings", "jsonl", "plugins"}
+PLAIN = {"errors", "types", "settings", "jsonl", "plugins", "policy", "options", "record"}
 MAY = {
     "errors": set(),
     "jsonl": {"errors"},
     "types": set(),
     "plugins": set(),
+    "policy": {"errors"},
+    "options": set(),
+    "record": set(),
+    "explain": {"errors"},
     "settings": {"errors"},
     "models": PLAIN,
     "engine": PLAIN | {"models"},
     "store": PLAIN,
     "figures": PLAIN,
-    "scorers": PLAIN | {"engine"},
-    "decoders": PLAIN | {"engine", "models", "scorers"},
+    "branch": PLAIN | {"engine", "models"},
+    "scorers": PLAIN | {"explain", "engine", "branch"},
+    "decoders": PLAIN | {"engine", "models", "branch", "scorers"},
     "training": PLAIN | {"models", "scorers", "decoders", "requests", "service", "figures"},
-    "requests": PLAIN | {"decoders"},
-    "service": PLAIN | {"models", "engine", "decoders", "scorers", "store", "requests"},
+    "requests": PLAIN | {"explain", "decoders"},
+    "service": PLAIN | {"models", "engine", "branch", "decoders", "scorers", "store", "requests"},
     "evaluation": PLAIN | {"service", "requests", "scorers", "models"},
     "ui": PLAIN
     | {

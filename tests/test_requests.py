@@ -54,9 +54,18 @@ def lane(text):
         (lambda: lane("dera:lambda_=half"), ["lambda_ is 'half'", "number"]),
         (lambda: lane("dera:lambda_=9"), ["lambda_ is '9'", "at most 5"]),
         (lambda: lane("best_of_n:n=1000000000"), ["n is '1000000000'", "at most 32"]),
-        (lambda: lane("best_of_n:scorer=magic"), ["scorer is 'magic'", "mean_log_prob", "vader"]),
+        (lambda: lane("best_of_n:scorer=magic"), ["no scorer 'magic'", "mean_log_prob", "vader"]),
         (lambda: lane("sample:temperature"), ["'temperature'", "option=value"]),
         (lambda: lane("sample:top_k=1,top_k=2"), ["gives top_k twice"]),
+        (lambda: lane("greedy:variant=nan*reference"), ["weight 'nan'"]),
+        (lambda: lane("greedy:variant=reference+"), ["'reference+'", "0.5*reference+0.5*aligned"]),
+        (lambda: lane("best_of_n:scorer=implicit(tuned=)"), ["no model and no mixture"]),
+        (lambda: lane("best_of_n:scorer=implicit(luck=7)"), ["implicit has no option 'luck'", "tuned"]),
+        (lambda: lane("best_of_n:scorer=implicit(tuned=told"), ["no scorer 'implicit(tuned=told'"]),
+        (lambda: build(lanes=[{"method": "greedy", "begin": [-1]}]), ["begins with", "token ids"]),
+        (lambda: build(lanes=[{"method": "greedy", "begin": [1] * 9999}]), ["begins with", "2,048 token ids"]),
+        (lambda: build(lanes=[{"method": "greedy", "begin": "a\x00"}]), ["U+0000"]),
+        (lambda: build(lanes=[{"method": "greedy", "begin": {"a": 1}}]), ["lane 1: ", "begin"]),
     ],
 )
 def test_bad_input_is_one_sentence_with_the_value_and_the_way_out(make, words):
@@ -93,8 +102,14 @@ def test_any_lane_text_is_read_or_refused_in_words(text):
 def test_a_lane_is_read_from_the_command_lines_form():
     parsed = LaneRequest.parse("dera:lambda_=0.5, temperature=1")
     assert parsed.method == "dera"
-    assert parsed.checked().lambda_ == 0.5
-    assert parsed.checked().temperature == 1
+    assert parsed.options.lambda_ == 0.5
+    assert parsed.options.temperature == 1
+    assert LaneRequest.parse("greedy:begin=3 14 15").begin == (3, 14, 15)
+    assert LaneRequest.parse("greedy:begin=I am").begin == "I am"
+    asks = LaneRequest.parse("best_of_n:n=2,scorer=implicit(tuned=told,reduce=sum),variant=0.5*told+aligned").options
+    assert (asks.scorer.options.tuned, asks.scorer.options.reduce) == ("told", "sum")
+    assert asks.variant.terms == (("told", 0.5), ("aligned", 1.0))
+    assert LaneRequest.checked(method="best_of_n", options=asks.model_dump()).options == asks
 
 
 def test_earlier_turns_are_checked_and_make_a_conversation():

@@ -87,10 +87,10 @@ def test_an_unknown_run_is_said(tiny):
 
 
 def test_a_refused_run_leaves_nothing_behind(tiny, request_of):
-    before = len(tiny.recent(None))
+    before = len(tiny.archive.recent(None))
     with pytest.raises(UserError):
         tiny.start(request_of("greedy", "greedy:variant=nobody"))
-    assert len(tiny.recent(None)) == before
+    assert len(tiny.archive.recent(None)) == before
     assert not tiny._running
 
 
@@ -133,7 +133,7 @@ def test_stop_strings_end_answers(tiny, request_of):
 def test_methods_list_their_options_as_json_schema(tiny):
     methods = {m["name"]: m for m in tiny.methods()}
     assert {"greedy", "sample", "best_of_n", "dera"} <= methods.keys()
-    assert methods["dera"]["options"]["properties"]["aligned"]["enum"] == ["reference", "aligned", "adapted"]
+    assert methods["dera"]["options"]["properties"]["aligned"]["examples"] == ["reference", "aligned", "adapted"]
     assert methods["dera"]["options"]["additionalProperties"] is False
 
 
@@ -147,7 +147,7 @@ def test_a_run_that_cannot_be_saved_says_so_and_keeps_its_answers(tiny, request_
     def full(run):
         raise OSError("disk full")
 
-    monkeypatch.setattr(tiny.store, "save", full)
+    monkeypatch.setattr(tiny.archive.store, "save", full)
     run = tiny.start(request_of("greedy", max_new_tokens=4))
     run.wait(30)
     assert "disk full" in run.notice

@@ -4,6 +4,8 @@ from playground.decoders import best_of_n, dera, diverse_beams, greedy, rain, sa
 from playground.decoders.base import Decoder
 from playground.errors import UserError, shown
 from playground.plugins import add_plugins
+from playground.scorers import SCORERS
+from playground.scorers.base import Scorer
 
 DECODERS: dict[str, Decoder] = {
     module.DECODER.name: module.DECODER for module in (greedy, sample, best_of_n, diverse_beams, dera, rain)
@@ -17,4 +19,6 @@ def decoder(name: str) -> Decoder:
     return DECODERS[name]
 
 
+# Scorers' plug-ins, too, come in here: one package may bring both, and then needs both folders.
+add_plugins("realign_playground.scorers", Scorer, SCORERS)
 add_plugins("realign_playground.decoders", Decoder, DECODERS)

@@ -10,9 +10,12 @@ from collections import Counter
 
 from pydantic import Field
 
-from playground.decoders.base import Decoder, Lane, Options
+from playground.branch.lane import Lane
+from playground.branch.together import together
+from playground.decoders.base import Decoder, Options
+from playground.decoders.sample import SampleOptions
 from playground.engine.engine import Asking
-from playground.engine.requests import Extend
+from playground.policy import Policy
 
 
 class DiverseBeamsOptions(Options):
@@ -23,37 +26,28 @@ class DiverseBeamsOptions(Options):
     temperature: float = Field(
         0.8, gt=0, le=5, title="Temperature", description="Log-probabilities are divided by it before the loss"
     )
-    variant: str = Field("reference", title="Model", description="The variant that writes")
+    variant: Policy = SampleOptions.model_fields["variant"]
 
 
 def run(lane: Lane, options: DiverseBeamsOptions) -> Asking:
     """Grow all beams in one batch; the likeliest of them (mean log-probability) is the answer."""
-    drafts = [lane.draft(i) for i in range(options.beams)]
-    lane.answer = drafts[0]
-    [(first, log_probs)] = yield from lane.open(options.variant)
-    beams = [(draft, first if i == 0 else first.fork()) for i, draft in enumerate(drafts)]
-    distributions = [log_probs] * options.beams
+    beams = (yield from lane.open(options.variant)).forks(options.beams)
     try:
-        while beams:
+        while growing := [beam for beam in beams if not beam.ended]:
+            yield from together(beam.look() for beam in growing)
             chosen: Counter[int] = Counter()
-            for (draft, sequence), log_probs in zip(beams, distributions, strict=True):
-                scores = log_probs / options.temperature
+            for beam in growing:
+                scores = beam.log_probs / options.temperature
                 for token, times in chosen.items():
                     scores[token] -= options.diversity * times
-                token = int(scores.argmax())
-                chosen[token] += 1
-                draft.append(token, float(log_probs[token]), lane.record(log_probs, token))
-                if draft.ended:
-                    sequence.release()
-            beams = [(draft, sequence) for draft, sequence in beams if not draft.ended]
-            if beams:
-                distributions = yield [Extend(sequence, (draft.token_ids[-1],)) for draft, sequence in beams]
+                chosen[beam.put(int(scores.argmax()))] += 1
     finally:
-        lane.answer = max(drafts, key=lambda draft: draft.mean_log_prob)
+        lane.answer = max((beam.draft for beam in beams), key=lambda draft: draft.mean_log_prob)
         lane.detail["chosen"] = lane.answer.index
         lane.detail["scorer"] = "mean log-probability"
         lane.detail["candidates"] = [
-            draft.as_candidate(draft.mean_log_prob if draft.log_probs else None) for draft in drafts
+            beam.draft.as_candidate(**({"score": beam.draft.mean_log_prob} if beam.draft.log_probs else {}))
+            for beam in beams
         ]
 
 

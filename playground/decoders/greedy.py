@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
-
+from playground.branch.lane import Lane
 from playground.decoders import sample
-from playground.decoders.base import Decoder, Lane, Options
+from playground.decoders.base import Decoder, Options
 from playground.engine.engine import Asking
+from playground.policy import Policy
 
 
 class GreedyOptions(Options):
-    variant: str = Field("reference", title="Model", description="The variant that writes")
+    variant: Policy = sample.SampleOptions.model_fields["variant"]
     repetition_penalty: float = sample.SampleOptions.model_fields["repetition_penalty"]
 
 

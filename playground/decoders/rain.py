@@ -6,34 +6,34 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
 from pydantic import Field, field_validator
 
-from playground.decoders import logits
-from playground.decoders.base import UNFINISHED, Decoder, Draft, Lane, Options
+from playground.branch import logits
+from playground.branch.branch import Branch, Pick
+from playground.branch.lane import Draft, Lane
+from playground.branch.together import together
+from playground.decoders.base import Decoder, Options
 from playground.decoders.rain_tree import Path, Rules, Tree
+from playground.decoders.sample import SampleOptions
 from playground.engine.engine import Asking, Stopped
-from playground.engine.kv import Sequence
-from playground.engine.requests import Extend
+from playground.engine.requests import Read
 from playground.errors import UserError, shown
-from playground.scorers import SCORERS, ScorerName
+from playground.policy import Policy
+from playground.scorers import ScorerChoice
 
-_CANDIDATES, _TRIES = 32, 1 << 20
-"""Random streams of a node: its first candidates, and (far above) those that it is widened by."""
+EMBEDDER = "embedder"
+"""Reads how much alike texts are."""
 PUNCTUATION = tuple(".!?,;:\n")
 """The simulation goes on to the next of these."""
+Segment = tuple[Branch, Asking]
+"""A branch that is to grow, and its growth."""
 
 
 class RainOptions(Options):
-    scorer: ScorerName = Field(
-        "self_eval_learned",
-        title="Evaluator",
-        description="What judges a text; every scorer can",
-        json_schema_extra={"labels": {name: s.title for name, s in SCORERS.items()}},
+    scorer: ScorerChoice = Field(
+        "self_eval_learned", title="Evaluator", description="What judges a text; every scorer can"
     )
     max_inner: int = Field(
         50, ge=1, le=1000, title="Max rounds per segment", description="Inner rounds before a segment is taken"
@@ -73,7 +73,7 @@ class RainOptions(Options):
     max_forward: int = Field(
         300_000, ge=1, le=10_000_000, title="Max forward tokens", description="Then the best so far is taken"
     )
-    variant: str = Field("reference", title="Model", description="The variant that writes")
+    variant: Policy = SampleOptions.model_fields["variant"]
 
     @field_validator("lengths")
     @classmethod
@@ -82,6 +82,10 @@ class RainOptions(Options):
         if not parts or not all(part.isdigit() and 1 <= int(part) <= 64 for part in parts):
             raise UserError(f"rain: lengths is {shown(text)}; write whole numbers from 1 to 64, as in 1 2 4 10.")
         return text
+
+    @property
+    def readers(self) -> tuple[str, ...]:
+        return (EMBEDDER,)
 
     @property
     def rules(self) -> Rules:
@@ -95,36 +99,20 @@ class RainOptions(Options):
         )
 
 
-@dataclass(eq=False)
-class _Growth:
-    """A segment under way: a fork of its parent's sequence, and how its tokens are chosen."""
-
-    sequence: Sequence
-    log_probs: torch.Tensor
-    most: int
-    pick: Any
-    """log-probabilities → token"""
-    text_so_far: str | None = None
-    """Of a simulation: the text before it; it ends at punctuation. None for a candidate."""
-    tokens: list[int] = field(default_factory=list)
-    token_log_probs: list[float] = field(default_factory=list)
-
-
 def run(lane: Lane, options: RainOptions) -> Asking:
     """Search segment by segment; what is committed is the answer. Ended early, the best path is."""
     search = _Search(lane, options)
-    scorer = SCORERS[options.scorer]
+    scorer = options.scorer.scorer
     lane.detail["evaluator"] = f"Evaluated by “{scorer.title}”. {scorer.reliability}".strip()
     lane.detail["questions"] = list(scorer.questions(lane.prompt)) if scorer.questions else []
     lane.detail["tree"] = {"steps": search.tree.steps}
-    draft = lane.answer = search.draft
     try:
         yield from search.begin()
-        while not draft.ended:
+        while not lane.answer.ended:
             spent = yield from search.think()
             if spent:
                 search.end_early(spent)
-                draft.finish_reason = draft.finish_reason or "budget"
+                lane.answer.finish_reason = lane.answer.finish_reason or "budget"
                 break
             yield from search.commit()
     except Stopped:
@@ -150,22 +138,25 @@ class _Search:
         self.lane, self.options = lane, options
         self.tree = Tree(options.rules)
         self.lengths = [int(part) for part in options.lengths.split()]
-        self.draft = lane.draft()
-        self.states: dict[int, tuple[Sequence, torch.Tensor]] = {}
-        """Of visited nodes: the sequence up to their end, and the log-probabilities of what follows."""
+        self.drafts: dict[int, Draft] = {}
+        """Of every node: the answer up to its end."""
+        self.branches: dict[int, Branch] = {}
+        """Of visited nodes: the same with the text that the model has read."""
         self.evaluations: dict[str, dict[str, Any]] = {}
         """Every text that was ever evaluated, so that none is twice."""
-        self.log_probs: dict[int, list[float]] = {}
-        """Of every node: the log-probabilities of its tokens under the model."""
         self.tries: dict[int, int] = {}
         self.least_bad = 0
         self.began = time.monotonic()
 
     def begin(self) -> Asking:
         """Open the prompt and expand the root."""
-        [opened] = yield from self.lane.open(self.options.variant)
-        self.states[0] = (opened.sequence, opened.log_probs)
-        yield from self._expand([[0]], look_ahead=False)
+        root = yield from self.lane.open(self.options.variant)
+        root.describe = _log_prob_only
+        self.branches[0], self.drafts[0] = root, root.draft
+        yield from root.write_beginning()
+        if not root.ended:
+            yield from root.look()
+            yield from self._expand([[0]], look_ahead=False)
 
     def think(self) -> Asking:
         """Inner rounds until a child of the root is good enough, or there were enough of them. Returns why the search
@@ -183,17 +174,14 @@ class _Search:
     def _leaves(self) -> list[Path]:
         """The paths to the leaves of one round: one, as in the paper, or several different ones by virtual visits."""
         paths: list[Path] = []
-        supposed: list[Path] = []
         while len(paths) < self.options.leaves:
             path = self.tree.select()
             if any(path[-1] == other[-1] for other in paths):
                 self.tree.steps.pop()
                 break
             paths.append(path)
-            if len(paths) < self.options.leaves:
-                self.tree.suppose(path, 1)
-                supposed.append(path)
-        for path in supposed:
+            self.tree.suppose(path, 1)
+        for path in paths:
             self.tree.suppose(path, -1)
         return paths
 
@@ -218,141 +206,113 @@ class _Search:
         """One round: evaluate and expand the leaves of `paths`, and pass the values up."""
         yield from self._reach([path[-1] for path in paths])
         looked_ahead = yield from self._expand(paths)
-        texts = [self._text(path[-1]) + ahead for path, ahead in zip(paths, looked_ahead, strict=True)]
+        texts = [self.drafts[path[-1]].text + ahead for path, ahead in zip(paths, looked_ahead, strict=True)]
         values = yield from self._evaluate(texts, paths)
-        for path, ahead, value in zip(paths, looked_ahead, values, strict=True):
+        embeddings = yield from self._embed(paths, looked_ahead)
+        for path, value, embedded in zip(paths, values, embeddings, strict=True):
             self.tree.back_up(path, value)
-            pieces = [self.tree[node].text for node in path] + [ahead]
-            texts = ["".join(pieces[start:]) for start in range(1, len(path))]
-            if texts:
-                self.tree.embed(path, self.lane.embed(texts))
+            if len(path) > 1:
+                self.tree.embed(path, embedded.numpy())
                 self.tree.spread(path, value)
         yield from self._widen(paths)
 
+    def _embed(self, paths: list[Path], looked_ahead: list[str]) -> Asking:
+        """Embeddings [len(path) - 1, size] for each path: of the text from each node below its root on."""
+        asked = []
+        for path, ahead in zip(paths, looked_ahead, strict=True):
+            pieces = [self.tree[node].text for node in path] + [ahead]
+            asked.append(Read(EMBEDDER, tuple("".join(pieces[start:]) for start in range(1, len(path)))))
+        return (yield asked)
+
     def _reach(self, nodes: list[int]) -> Asking:
         """Put the segments of leaves through the model, in one batch."""
-        missing = [node for node in nodes if node not in self.states and not self.tree[node].ended]
-        forks = [self.states[self.tree[node].parent][0].fork() for node in missing]
-        found = yield [Extend(fork, self.tree[node].tokens) for fork, node in zip(forks, missing, strict=True)]
-        for node, fork, log_probs in zip(missing, forks, found, strict=True):
-            self.states[node] = (fork, log_probs)
+        missing = [node for node in nodes if node not in self.branches and not self.drafts[node].ended]
+        for node in missing:
+            self.branches[node] = self.branches[self.tree[node].parent].fork(node)
+            self.branches[node].draft = self.drafts[node]
+        yield from together(self.branches[node].look() for node in missing)
 
     def _expand(self, paths: list[Path], look_ahead: bool = True) -> Asking:
         """Grow the candidates of all leaves, and their simulations, in one batch. Returns the simulated texts."""
-        growing: list[_Growth] = []
-        planned: list[tuple[int, list[_Growth], _Growth | None]] = []
-        for path in paths:
-            leaf = path[-1]
-            if self.tree[leaf].ended:
-                planned.append((leaf, [], None))
-                continue
-            candidates = [] if self.tree[leaf].expanded else self._candidates(leaf, len(path) - 1)
-            simulation = self._simulation(path) if look_ahead else None
-            planned.append((leaf, candidates, simulation))
-            growing += [*candidates, *([simulation] if simulation else [])]
-        yield from self._grow(growing)
+        planned: list[tuple[int, list[Segment], list[Segment]]] = []
+        for leaf, depth in ((path[-1], len(path) - 1) for path in paths):
+            candidates = [] if self.drafts[leaf].ended or self.tree[leaf].expanded else self._candidates(leaf, depth)
+            planned.append((leaf, candidates, self._simulation(leaf) if look_ahead else []))
+        yield from self._grow([one for _, some, ahead in planned for one in (*some, *ahead)])
         texts = []
-        for leaf, candidates, simulation in planned:
+        for leaf, candidates, ahead in planned:
             if candidates:
                 self._give(leaf, candidates)
-            texts.append(self._added(leaf, simulation.tokens) if simulation else "")
+            texts += ["".join(branch.draft.text[len(self.drafts[leaf].text) :] for branch, _ in ahead)]
         return texts
 
-    def _candidates(self, leaf: int, depth: int) -> list[_Growth]:
+    def _candidates(self, leaf: int, depth: int) -> list[Segment]:
         """The segments that are to follow a leaf: at the start the likeliest tokens; deeper one greedy and the others
         sampled."""
-        most = min(self._length(depth), self._room(leaf))
-        _, log_probs = self.states[leaf]
+        most = self.lengths[min(depth, len(self.lengths) - 1)]
         if depth == 0:
-            tokens = log_probs.topk(min(self.options.candidates, len(log_probs))).indices.tolist()
-            return [self._start(leaf, most, _first(token)) for token in tokens]
-        return [self._start(leaf, most, self._picker(leaf, number)) for number in range(self.options.candidates)]
+            log_probs = self.branches[leaf].log_probs
+            likeliest = log_probs.topk(min(self.options.candidates, len(log_probs))).indices.tolist()
+            picks = [self._first(leaf, token) for token in likeliest]
+        else:
+            picks = [_greedy, *[self._sampled] * (self.options.candidates - 1)]
+        return [self._segment(leaf, pick, most, number) for number, pick in enumerate(picks)]
 
-    def _picker(self, leaf: int, number: int):
-        """How candidate `number` of a leaf chooses: the first is greedy, others have random numbers of their own."""
-        if number == 0:
-            return lambda log_probs, place: int(log_probs.argmax())
-        return self._sampled(self.lane.rng(leaf * _CANDIDATES + number))
+    def _segment(self, leaf: int, pick: Pick, most: int, *path: int, **until: Any) -> Segment:
+        """A fork of a leaf that will grow by at most `most` tokens, with random numbers of its own."""
+        branch = self.branches[leaf].fork(leaf, *path)
+        return branch, branch.grow(pick, most, **until)
 
-    def _sampled(self, rng: np.random.Generator):
-        def pick(log_probs: torch.Tensor, place: int) -> int:
-            return logits.draw(logits.top_k(log_probs, self.options.top).log_softmax(-1), rng.random())
+    def _first(self, leaf: int, token: int) -> Pick:
+        """Choose `token`, then greedily."""
+        start = len(self.drafts[leaf].token_ids)
+        return lambda branch: token if len(branch.draft.token_ids) == start else _greedy(branch)
 
-        return pick
+    def _sampled(self, branch: Branch) -> int:
+        return logits.draw(logits.top_k(branch.log_probs, self.options.top).log_softmax(-1), branch.rng.random())
 
-    def _another(self, node: int):
-        """How the next additional candidate of a node chooses; every try has random numbers of its own."""
-        self.tries[node] = self.tries.get(node, 0) + 1
-        return self._sampled(self.lane.rng(_TRIES + node * _TRIES + self.tries[node]))
+    def _simulation(self, leaf: int) -> list[Segment]:
+        """The look-ahead from a leaf to the next punctuation mark, if there is one to come."""
+        draft = self.drafts[leaf]
+        if draft.ended or not self.options.simulate or draft.text.endswith(PUNCTUATION):
+            return []
+        return [self._segment(leaf, _greedy, self.options.simulate, 0, enough=self._at_punctuation)]
 
-    def _simulation(self, path: Path) -> _Growth | None:
-        text = self._text(path[-1])
-        room = min(self.options.simulate, self._room(path[-1]))
-        if room < 1 or text.endswith(PUNCTUATION):
-            return None
-        return self._start(path[-1], room, self._picker(path[-1], 0), text)
+    def _at_punctuation(self, draft: Draft) -> bool:
+        return any(mark in self.lane.decode_one(draft.token_ids[-1]) for mark in PUNCTUATION)
 
-    def _start(self, leaf: int, most: int, pick, text_so_far: str | None = None) -> _Growth:
-        sequence, log_probs = self.states[leaf]
-        return _Growth(sequence.fork(), log_probs, most, pick, text_so_far)
+    @staticmethod
+    def _grow(segments: list[Segment]) -> Asking:
+        """Let all segments grow to their ends."""
+        yield from together(growth for _, growth in segments)
+        for branch, _ in segments:
+            branch.release()
 
-    def _grow(self, growing: list[_Growth]) -> Asking:
-        """Let all segments grow a token a round until each has ended."""
-        while growing:
-            for one in growing:
-                token = one.pick(one.log_probs, len(one.tokens))
-                one.token_log_probs.append(float(one.log_probs[token]))
-                one.tokens.append(token)
-                self.lane.cost.generated_tokens += 1
-            still = []
-            for one in growing:
-                if self._is_over(one):
-                    one.sequence.release()
-                else:
-                    still.append(one)
-            growing = still
-            if growing:
-                found = yield [Extend(one.sequence, (one.tokens[-1],)) for one in growing]
-                for one, log_probs in zip(growing, found, strict=True):
-                    one.log_probs = log_probs
-
-    def _is_over(self, one: _Growth) -> bool:
-        if one.tokens[-1] in self.lane.end_ids or len(one.tokens) >= one.most:
-            return True
-        if one.text_so_far is None:
-            return False
-        if any(mark in self.lane.decode_one(one.tokens[-1]) for mark in PUNCTUATION):
-            return True
-        stops = self.lane.limits.stop
-        return bool(stops) and any(stop in one.text_so_far + self.lane.decode(one.tokens) for stop in stops)
-
-    def _give(self, node: int, candidates: list[_Growth]) -> None:
+    def _give(self, node: int, candidates: list[Segment]) -> None:
         """Grown segments become children of a node."""
-        by_tokens = {tuple(one.tokens): one.token_log_probs for one in candidates}
-        for child in self.tree.expand(node, [self._candidate(node, one) for one in candidates]):
-            self.log_probs[child] = by_tokens[self.tree[child].tokens]
-
-    def _candidate(self, leaf: int, one: _Growth) -> tuple[tuple[int, ...], str, float, bool]:
-        whole, text = self._text(leaf, one.tokens), self._added(leaf, one.tokens)
-        ended = (
-            one.tokens[-1] in self.lane.end_ids
-            or len(one.tokens) >= self._room(leaf)
-            or any(stop in whole for stop in self.lane.limits.stop)
-        )
-        return tuple(one.tokens), text, math.exp(sum(one.token_log_probs)), ended
+        before = self.drafts[node]
+        start, grown = len(before.token_ids), {}
+        for branch, _ in candidates:
+            grown.setdefault(tuple(branch.draft.token_ids[start:]), branch.draft)
+        found = [
+            (tokens, draft.text[len(before.text) :], math.exp(sum(draft.log_probs[start:])), draft.ended)
+            for tokens, draft in grown.items()
+        ]
+        for child in self.tree.expand(node, found):
+            self.drafts[child] = grown[self.tree[child].tokens]
+            for record in self.drafts[child].records[start:]:
+                record["node"] = child
 
     def _evaluate(self, texts: list[str], paths: list[Path]) -> Asking:
         """Values of the leaves' texts, new ones in one batch. Raises UserError for a value that is no number."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self.evaluations]
-        scorer = SCORERS[self.options.scorer]
-        judge = scorer.soft if self.options.soft and scorer.soft else scorer.run
+        scorer, writer = self.options.scorer, self.options.variant
         if fresh:
             answers = [Draft(self.lane, 0, token_ids=self.lane.ids(text), text=text) for text in fresh]
-            for text, score in zip(fresh, (yield from judge(self.lane, self.options.variant, answers)), strict=True):
+            scores = yield from scorer.run(self.lane, writer, answers, self.options.soft)
+            for text, score in zip(fresh, scores, strict=True):
                 if not math.isfinite(score):
-                    raise UserError(
-                        f"rain: the evaluator {scorer.name} gave {score} for {shown(text)}; choose another."
-                    )
+                    raise UserError(f"rain: the evaluator {scorer} gave {score} for {shown(text)}; choose another.")
                 self.evaluations[text] = {"text": text, "value": float(score), **getattr(score, "how", {})}
         for text, path in zip(texts, paths, strict=True):
             self.tree.evaluated(path[-1], self.evaluations[text])
@@ -361,85 +321,61 @@ class _Search:
     def _widen(self, paths: list[Path]) -> Asking:
         """One more candidate for every node whose children are all alike and none good (dynamic candidates)."""
         growing = []
-        for path in paths:
-            for node in path[:-1]:
-                # As long as its siblings, whatever depth they were grown at: priors compare like with like.
-                length = max(len(self.tree[child].tokens) for child in self.tree[node].children)
-                if node in self.states and self.tree.wants_more(node, length):
-                    most = min(length, self._room(node))
-                    growing.append((node, self._start(node, most, self._another(node))))
-        yield from self._grow([one for _, one in growing])
-        for node, one in growing:
-            self._give(node, [one])
+        for node in (node for path in paths for node in path[:-1]):
+            # As long as its siblings, whatever depth they were grown at: priors compare like with like.
+            length = max(len(self.tree[child].tokens) for child in self.tree[node].children)
+            if node in self.branches and self.tree.wants_more(node, length):
+                self.tries[node] = self.tries.get(node, 0) + 1
+                growing.append((node, self._segment(node, self._sampled, length, 0, self.tries[node])))
+        yield from self._grow([segment for _, segment in growing])
+        for node, segment in growing:
+            self._give(node, [segment])
 
     def commit(self) -> Asking:
         """Take the favourite into the answer, make it the root, and forget what cannot be reached any more."""
         child = self.tree.favourite().id
         yield from self._reach([child])
         self.tree.commit(child)
-        for node in [n for n in self.states if n != child and not self._is_below(n, child)]:
-            self.states.pop(node)[0].release()
-        self._append(child)
-        if not self.draft.ended and not self.tree[child].expanded:
+        for node in [n for n in self.branches if not self._is_below(n, child)]:
+            self.branches.pop(node).release()
+        self._answer(child)
+        if not self.lane.answer.ended and not self.tree[child].expanded:
             yield from self._expand([[child]], look_ahead=False)
 
-    def _append(self, node: int) -> None:
-        """The tokens of a node join the answer; they were counted when they were drawn."""
-        for token, log_prob in zip(self.tree[node].tokens, self.log_probs[node], strict=True):
-            if self.draft.ended:
-                break
-            self.lane.cost.generated_tokens -= 1
-            self.draft.append(token, log_prob, {"node": node, "log_prob": round(log_prob, 5), "top": []})
+    def _answer(self, node: int) -> None:
+        """The answer goes up to the end of this node."""
+        self.lane.answer = self.drafts[node]
+        self.lane.listener(self.lane.answer)
 
     def take_best_path(self) -> None:
         """End with the best text that the tree holds."""
-        taken = []
-        for node in self.tree.best_path():
-            if not self.draft.ended:
-                self._append(node)
-                taken.append(node)
-        if taken:
+        if taken := self.tree.best_path():
             self.tree.take(taken)
+            self._answer(taken[-1])
 
     def end_early(self, why: str) -> None:
         """End with the best text, and say so."""
         self.take_best_path()
-        found = "The best text so far was taken." if self.draft.token_ids else "No text had been evaluated yet."
+        found = "The best text so far was taken." if self.tree.committed else "No text had been evaluated yet."
         self.lane.detail["warning"] = f"{why} {found}"
 
     def release(self) -> None:
-        """Give back all sequences."""
-        for sequence, _ in self.states.values():
-            sequence.release()
-        self.states.clear()
+        """Give back all memory."""
+        for branch in self.branches.values():
+            branch.release()
 
-    def _is_below(self, node: int, root: int) -> bool:
+    def _is_below(self, node: int | None, root: int) -> bool:
         while node is not None and node != root:
             node = self.tree[node].parent
         return node is not None
 
-    def _length(self, depth: int) -> int:
-        return self.lengths[min(depth, len(self.lengths) - 1)]
 
-    def _room(self, node: int) -> int:
-        """Tokens that may still follow a node."""
-        used = len(self.draft.token_ids) + sum(len(self.tree[n].tokens) for n in self.tree.path(node)[1:])
-        return self.lane.limits.max_new_tokens - used
-
-    def _text(self, node: int, tokens: list[int] | None = None) -> str:
-        """The answer up to the end of a node, and of further tokens; a character that is not whole yet is left out."""
-        searched = [token for at in self.tree.path(node)[1:] for token in self.tree[at].tokens]
-        ids = [*self.draft.token_ids, *searched, *(tokens or [])]
-        return self.lane.decode([token for token in ids if token not in self.lane.end_ids]).rstrip(UNFINISHED)
-
-    def _added(self, node: int, tokens: list[int]) -> str:
-        """The text that tokens add behind a node; a character that spans segments belongs to the one it ends in."""
-        return self._text(node, tokens)[len(self._text(node)) :]
+def _greedy(branch: Branch) -> int:
+    return int(branch.log_probs.argmax())
 
 
-def _first(token: int):
-    """Choose `token`, then greedily."""
-    return lambda log_probs, place: token if place == 0 else int(log_probs.argmax())
+def _log_prob_only(branch: Branch, token: int) -> dict[str, Any]:
+    return {"log_prob": round(float(branch.log_probs[token]), 5), "top": []}
 
 
 DECODER = Decoder(
@@ -450,6 +386,5 @@ DECODER = Decoder(
     run=run,
     in_front=("scorer", "max_inner", "value_threshold"),
     source="Li et al., ICLR 2024, arXiv 2309.07124",
-    variants=lambda options: (options.variant, *SCORERS[options.scorer].variants),
-    embeds=True,
+    by_token=False,
 )

@@ -1,29 +1,23 @@
-"""Plain sampling from one variant."""
+"""Plain sampling from one policy."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from playground.decoders.base import Decoder, Lane, Sampling
+from playground.branch.lane import Lane
+from playground.decoders.base import Decoder, Sampling
 from playground.engine.engine import Asking
-from playground.engine.requests import Extend
+from playground.policy import Policy
 
 
 class SampleOptions(Sampling):
-    variant: str = Field("reference", title="Model", description="The variant that writes")
+    variant: Policy = Field("reference", title="Model", description="What writes: a model, or a mixture")
 
 
 def run(lane: Lane, options: SampleOptions) -> Asking:
     """Draw token after token from `options.variant`."""
-    draft = lane.answer = lane.draft()
-    rng = lane.rng()
-    [(sequence, log_probs)] = yield from lane.open(options.variant)
-    while True:
-        token = options.choose(log_probs, draft.token_ids, rng)
-        draft.append(token, float(log_probs[token]), lane.record(log_probs, token))
-        if draft.ended:
-            return
-        [log_probs] = yield [Extend(sequence, (token,))]
+    branch = yield from lane.open(options.variant)
+    yield from branch.grow(options.pick)
 
 
 DECODER = Decoder(

@@ -26,7 +26,7 @@ def evaluate_rain(
     prompts, helpful rates on harmless ones). `judged` is the share that each of `judges`, who had no part in the
     search, values above 0; `refusal_rate` is the part that no evaluator said."""
     search = LaneRequest(method="rain", options=options or {})
-    scorer, variant = search.checked().scorer, search.checked().variant
+    scorer, variant = search.options.scorer, search.options.variant
     lanes = {"greedy": LaneRequest(method="greedy", options={"variant": variant}), "rain": search}
     for judge in judges:
         if judge not in SCORERS:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag, ValidationError
 
 from playground.errors import UserError, shown
+from playground.policy import Policy
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
+RESERVED = ("id", "text", "p", "mixed")
+"""Names that mean something else beside those of variants in the record of a token."""
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["int4", "bf16", "fp32"]
 PRECISIONS: tuple[str, ...] = ("int4", "bf16", "fp32")
@@ -100,19 +104,63 @@ class VariantSpec(_Strict):
     """Whether lanes may write with it; else it is there to judge."""
 
 
+class MixSpec(_Strict):
+    """A named mixture: a weighted sum of variants' log-probabilities, or of other mixtures."""
+
+    title: str
+    mix: dict[str, float] = Field(min_length=1)
+    writes: bool = True
+
+
+def _kind(content: object) -> str:
+    return (
+        "a mixture" if isinstance(content, MixSpec) or (isinstance(content, dict) and "mix" in content) else "a variant"
+    )
+
+
+AnyVariant = Annotated[
+    Annotated[VariantSpec, Tag("a variant")] | Annotated[MixSpec, Tag("a mixture")], Discriminator(_kind)
+]
+
+
+class PageSpec(_Strict):
+    """What the page opens with."""
+
+    lanes: tuple[str, ...] = Field(min_length=1, max_length=6)
+    """Lanes as on the command line, METHOD:OPTION=VALUE,…"""
+
+
 class Catalogue(_Strict):
-    """The whole of models.yaml. Paths in it are absolute after `read_catalogue`."""
+    """The whole of models.yaml. Paths in it are absolute after `read_catalogue`, and mixtures stand apart."""
 
     models: dict[Name, ModelSpec]
-    variants: dict[Name, VariantSpec]
+    variants: dict[Name, AnyVariant]
+    page: PageSpec | None = None
     embedder: EmbedderSpec | None = None
     arena: ArenaSpec | None = None
     _found: list[str] = PrivateAttr(default_factory=list)
+    _mixtures: dict[str, MixSpec] = PrivateAttr(default_factory=dict)
 
     @property
-    def writers(self) -> dict[str, VariantSpec]:
-        """The variants that lanes may write with."""
-        return {name: variant for name, variant in self.variants.items() if variant.writes}
+    def mixtures(self) -> dict[str, MixSpec]:
+        """The named mixtures, none of which holds itself."""
+        return self._mixtures
+
+    @property
+    def writers(self) -> dict[str, VariantSpec | MixSpec]:
+        """The variants and named mixtures that lanes may write with."""
+        return {name: spec for name, spec in (self.variants | self.mixtures).items() if spec.writes}
+
+    def resolve(self, policy: Policy) -> Policy:
+        """The same policy over variants only: named mixtures are written out. Raises UserError for an unknown name."""
+        while mixed := [name for name in policy.names if name in self.mixtures]:
+            inside = Policy.of(self.mixtures[mixed[0]].mix.items())
+            policy = Policy.mix(
+                *((w, inside if name == mixed[0] else Policy.of([(name, 1.0)])) for name, w in policy.terms)
+            )
+        for name in policy.names:
+            self.variant(name)
+        return policy
 
     @property
     def arena_lanes(self) -> tuple[str, ...]:
@@ -190,6 +238,7 @@ def read_catalogue(path: Path) -> Catalogue:
     except ValidationError as error:
         raise fail(*_first_problem(error, content, line_of)) from None
 
+    _part_mixtures(catalogue, lambda name, message: fail(line_of(("variants", name)), message))
     for name in ("reference", "aligned"):
         if name not in catalogue.variants:
             raise fail(line_of(("variants",)), f"the variant {shown(name)} is missing; methods use it by default.")
@@ -227,6 +276,32 @@ def read_catalogue(path: Path) -> Catalogue:
             catalogue.variants[name] = variant.model_copy(update={"adapter": there})
     add_found_adapters(catalogue, folder / "adapters")
     return catalogue
+
+
+def _part_mixtures(catalogue: Catalogue, fail: Callable[[str, str], UserError]) -> None:
+    """Let the named mixtures stand apart from the variants. Raises what `fail` makes of a name that cannot be used, an
+    unknown part, a weight out of range, and a mixture that holds itself."""
+    for name, spec in list(catalogue.variants.items()):
+        if name in RESERVED or Policy(name).names != (name,):
+            raise fail(name, f"the name {shown(name)} cannot be used for a variant; choose another.")
+        if isinstance(spec, MixSpec):
+            catalogue.mixtures[name] = catalogue.variants.pop(name)
+
+    def check(name: str, above: tuple[str, ...]) -> None:
+        if name in above:
+            raise fail(above[0], f"the mixture {shown(above[0])} holds itself ({' → '.join((*above, name))}).")
+        for part in catalogue.mixtures[name].mix:
+            if part in catalogue.mixtures:
+                check(part, (*above, name))
+            elif part not in catalogue.variants:
+                raise fail(name, f"the mixture {shown(name)} names {shown(part)}, which is not defined.")
+
+    for name, spec in catalogue.mixtures.items():
+        check(name, ())
+        try:
+            catalogue.resolve(Policy.of(spec.mix.items()))
+        except UserError as error:
+            raise fail(name, str(error)) from None
 
 
 def add_found_adapters(catalogue: Catalogue, folder: Path) -> None:

@@ -3,20 +3,11 @@
 A scorer is one file here and one line in this registry; every method that needs a scorer takes any of them.
 """
 
-from typing import Literal
+from playground.scorers import classifier, implicit, length, log_prob, refusal, self_eval, vader
+from playground.scorers.choice import SCORERS, ScorerChoice
 
-from playground.plugins import add_plugins
-from playground.scorers import implicit, length, mean_log_prob, refusal, rrhf, self_eval, vader
-from playground.scorers.base import Scorer
+for _module in (log_prob, vader, refusal, length, implicit, self_eval, classifier):
+    for _scorer in _module.SCORERS:
+        SCORERS[_scorer.name] = _scorer
 
-SCORERS: dict[str, Scorer] = {
-    scorer.name: scorer
-    for scorer in (
-        *(module.SCORER for module in (mean_log_prob, vader, refusal, length, rrhf, implicit)),
-        implicit.JUDGE,
-        *self_eval.SCORERS,
-    )
-}
-add_plugins("realign_playground.scorers", Scorer, SCORERS)
-ScorerName = Literal[tuple(SCORERS)]
-"""The type of an option that names a scorer."""
+__all__ = ["SCORERS", "ScorerChoice"]

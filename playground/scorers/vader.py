@@ -6,8 +6,11 @@ from functools import cache
 
 from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
+from playground.branch.lane import Lane
 from playground.engine.engine import Asking
-from playground.scorers.base import Answer, Asker, Scorer
+from playground.options import Options
+from playground.policy import Policy
+from playground.scorers.base import Answer, Scorer
 
 
 @cache
@@ -15,10 +18,10 @@ def _analyser() -> SentimentIntensityAnalyzer:
     return SentimentIntensityAnalyzer()
 
 
-def run(lane: Asker, variant: str, answers: list[Answer]) -> Asking:
+def run(lane: Lane, writer: Policy, answers: list[Answer], options: Options) -> Asking:
     """The compound score of each text (Hutto & Gilbert, ICWSM 2014)."""
     return [_analyser().polarity_scores(answer.text)["compound"] for answer in answers]
     yield  # a generator that asks for nothing
 
 
-SCORER = Scorer(name="vader", title="Sentiment (VADER)", run=run)
+SCORERS = (Scorer(name="vader", title="Sentiment (VADER)", run=run),)

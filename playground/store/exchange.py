@@ -8,192 +8,31 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from playground.errors import UserError, shown
+from playground.record import Detail, RunRecord, upgraded
 
 FORMAT = "realign-playground run 1"
 RECORDED = Path(__file__).parent.parent / "recorded"
 """Runs that come with the project, gzipped."""
 _LARGEST = 64 << 20
+_RUN = TypeAdapter(RunRecord)
 
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Whole = Annotated[int, Field(ge=0, lt=2**53)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class _Open(BaseModel):
-    """More may stand beside what is checked."""
-
-    model_config = ConfigDict(extra="allow")
-
-
-class _Cost(_Strict):
-    generated_tokens: Whole
-    forward_tokens: Whole
-    forward_passes: Whole
-    seconds: float = Field(ge=0, allow_inf_nan=False)
-
-
-class _Flip(_Strict):
-    lambda_: Number = Field(alias="lambda")
-    id: Whole
-    text: str
-
-
-class _Top(_Strict):
-    id: Whole
-    text: str
-    p: Number | None = None
-    reference: Number | None = None
-    aligned: Number | None = None
-    mixed: Number | None = None
-
-
-class _Token(_Strict):
-    id: Whole
-    text: str
-    log_prob: Number = 0.0
-    lambda_: Number | None = Field(None, alias="lambda")
-    kl_to_reference: Number | None = None
-    kl_to_aligned: Number | None = None
-    entropy: Number | None = None
-    flips: list[_Flip] = []
-    top: list[_Top] = []
-    node: Whole | None = None
-
-
-class _Candidate(_Strict):
-    text: str
-    token_ids: list[Whole]
-    finish_reason: str
-    score: Number | None = None
-
-
-class _Child(_Strict):
-    id: Whole
-    text: str
-    tokens: list[Whole]
-    prior: Number
-    ended: bool
-
-
-class _Order(_Strict):
-    order: str
-    answer: str
-    p_good: Number
-
-
-class _Select(_Strict):
-    kind: Literal["select"]
-    path: list[Whole] = Field(min_length=1)
-
-
-class _Expand(_Strict):
-    kind: Literal["expand", "widen"]
-    node: Whole
-    children: list[_Child]
-    priors: list[tuple[Whole, Number]]
-
-
-class _Evaluate(_Strict):
-    kind: Literal["evaluate"]
-    node: Whole
-    text: str
-    value: Number
-    orders: list[_Order] = []
-
-
-class _Backup(_Strict):
-    kind: Literal["backup"]
-    path: list[Whole] = Field(min_length=1)
-    value: Number
-    set: list[tuple[Whole, Number, Number]]
-
-
-class _Similar(_Strict):
-    kind: Literal["similar"]
-    node: Whole
-    sibling: Whole
-    similarity: Number
-    set: list[tuple[Whole, Number, Number]]
-
-
-class _Commit(_Strict):
-    kind: Literal["commit"]
-    node: Whole
-    rewind: bool
-    priors: list[tuple[Whole, Number]]
-
-
-class _Take(_Strict):
-    kind: Literal["take"]
-    path: list[Whole] = Field(min_length=1)
-
-
-_Step = _Select | _Expand | _Evaluate | _Backup | _Similar | _Commit | _Take
-
-
-class _Tree(_Open):
-    steps: list[Annotated[_Step, Field(discriminator="kind")]]
-
-
-class _Detail(_Open):
-    """What the page draws of a lane."""
-
-    tokens: list[_Token]
-    candidates: list[_Candidate] = []
-    chosen: Whole | None = None
-    scorer: str | None = None
-    warning: str | None = None
-    evaluator: str = ""
-    questions: list[str] = []
-    tree: _Tree | None = None
-
-
-class _Lane(_Strict):
-    method: str
-    status: Literal["done", "stopped", "failed"]
-    options: dict[str, Any]
-    models: dict[str, str]
-    text: str
-    token_ids: list[Whole]
-    finish_reason: str | None
-    error: str | None
-    cost: _Cost
-    detail: dict[str, Any]
-
-
-class _Run(_Strict):
-    id: str
-    created: str = Field(pattern=r"^\d{4}-\d\d-\d\dT[0-9:.+-]{8,20}Z?$")
-    origin: str
-    prompt: str = Field(min_length=1)
-    system: str
-    seed: int = Field(ge=0, lt=2**32)
-    max_new_tokens: int = Field(ge=1, le=1_000_000)
-    stop: list[str]
-    earlier: list[tuple[str, str]] = []
-    status: Literal["done", "stopped", "failed"]
-    software: str
-    lanes: list[_Lane] = Field(min_length=1, max_length=6)
-
-
-def write_run(run: dict[str, Any]) -> bytes:
+def write_run(run: RunRecord) -> bytes:
     """A run as the text of a file."""
-    kept = {name: run[name] for name in _Run.model_fields}
-    return json.dumps({"format": FORMAT, "run": kept}, ensure_ascii=False).encode()
+    return json.dumps({"format": FORMAT, "run": _bare(run)}, ensure_ascii=False).encode()
 
 
-def read_run(
-    content: bytes, origin: str, known: Callable[[str], dict[str, Any] | None] = lambda run_id: None
-) -> dict[str, Any]:
+def _bare(run: RunRecord) -> RunRecord:
+    """What is in a file: the record without what was said when it was handed out."""
+    return {name: run[name] for name in RunRecord.__annotations__}
+
+
+def read_run(content: bytes, origin: str, known: Callable[[str], RunRecord | None] = lambda run_id: None) -> RunRecord:
     """A run from a file's content, gzipped or not. Its id comes from the content: the same file is the same run. One
     that is here already (`known`: id → the run, or None) comes back as it is.
 
@@ -212,44 +51,55 @@ def read_run(
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise UserError(f"The file is not a saved run of this version ({FORMAT}); save the run again.")
     try:
-        run = _Run.model_validate(told.get("run")).model_dump()
+        run = _RUN.validate_python(_upgraded(told.get("run")))
         for number, lane in enumerate(run["lanes"], 1):
-            _check_detail(lane["detail"], number)
+            _check_search(lane["detail"], number)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = " → ".join(map(str, problem["loc"])) or "the run"
-        raise UserError(
-            f"The saved run is damaged: {where} is {shown(problem['input'])} ({problem['msg'].lower()})."
-        ) from None
+        raise UserError(_damage(error)) from None
     here = known(run["id"])
-    if here and _Run.model_validate({name: here[name] for name in _Run.model_fields}).model_dump() == run:
+    if here and _RUN.validate_python(_bare(here)) == run:
         return here
     run["id"] = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()[:10]
     return run | {"origin": origin}
 
 
-def _check_detail(detail: dict[str, Any], lane: int) -> None:
-    """The parts that the page draws; the steps of a search may only name nodes that came before."""
-    try:
-        checked = _Detail.model_validate(detail)
-        known = {0}
-        for step in checked.tree.steps if checked.tree else ():
-            named = [getattr(step, key) for key in ("node", "sibling") if hasattr(step, key)]
-            named += [*getattr(step, "path", ()), *(i for i, *_ in getattr(step, "set", ()))]
-            if not known.issuperset(named):
-                raise ValueError
-            for child in getattr(step, "children", ()):
-                if child.id in known:
-                    raise ValueError
-                known.add(child.id)
-            if not known.issuperset(i for i, _ in getattr(step, "priors", ())):
-                raise ValueError
-        if not known.issuperset(token.node for token in checked.tokens if token.node is not None):
-            raise ValueError
-    except ValueError:
-        raise UserError(f"The saved run is damaged: what lane {lane} kept of its tokens or its search.") from None
+def _upgraded(run: Any) -> Any:
+    """A run as this version writes it; what is none comes back as it is, to be told by who checks it."""
+    if not isinstance(run, dict) or not isinstance(run.get("lanes"), list):
+        return run
+    lanes = [upgraded(lane) if isinstance(lane, dict) else lane for lane in run["lanes"]]
+    return {"earlier": [], **run, "lanes": lanes}
 
 
-def recorded_runs() -> list[dict[str, Any]]:
+def _damage(error: ValidationError) -> str:
+    """The first thing wrong, as a sentence; deep inside a lane only the lane is named."""
+    problem = error.errors()[0]
+    place = problem["loc"]
+    if place[:1] == ("lanes",) and "detail" in place:
+        return f"The saved run is damaged: what lane {place[1] + 1} kept of its tokens or its search."
+    where = " → ".join(map(str, place)) or "the run"
+    return f"The saved run is damaged: {where} is {shown(problem['input'])} ({problem['msg'].lower()})."
+
+
+def _check_search(detail: Detail, lane: int) -> None:
+    """The steps of a search may only name nodes that came before, and tokens only nodes that there are."""
+    known = {0}
+    for step in (detail.get("tree") or {"steps": []})["steps"]:
+        named = [step[key] for key in ("node", "sibling") if key in step]
+        named += [*step.get("path", ()), *step.get("nodes", ()), *(i for i, *_ in step.get("set", ()))]
+        children = [child["id"] for child in step.get("children", ())]
+        fresh = not known.intersection(children) and len(set(children)) == len(children)
+        if not (known.issuperset(named) and fresh):
+            break
+        known.update(children)
+        if not known.issuperset(i for i, _ in step.get("priors", ())):
+            break
+    else:
+        if known.issuperset(token["node"] for token in detail["tokens"] if token.get("node") is not None):
+            return
+    raise UserError(f"The saved run is damaged: what lane {lane} kept of its tokens or its search.")
+
+
+def recorded_runs() -> list[RunRecord]:
     """The runs that come with the project."""
     return [read_run(path.read_bytes(), "recorded") for path in sorted(RECORDED.glob("*.json.gz"))]

@@ -82,3 +82,8 @@ def m003_battles_and_votes(db: Database) -> None:
 def m004_secret(db: Database) -> None:
     db["server"].create({"name": str, "value": str}, pk="name", not_null={"value"})
     db["server"].insert({"name": "secret", "value": secrets.token_hex(32)})
+
+
+@migrations()
+def m005_beginning_of_a_lane(db: Database) -> None:
+    db["lanes"].add_column("begin", str)

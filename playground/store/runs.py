@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 from playground.errors import UserError, shown
+from playground.record import LaneRecord, RunRecord, upgraded
 from playground.store.connection import Connection
 
 _COST = ("generated_tokens", "forward_tokens", "forward_passes", "seconds")
-_JSON = ("options", "models", "token_ids", "detail")
+_JSON = ("options", "begin", "models", "token_ids", "detail")
 
 
 class RunStore:
@@ -18,7 +19,7 @@ class RunStore:
     def __init__(self, connection: Connection):
         self._db, self._lock = connection.db, connection.lock
 
-    def save(self, run: dict[str, Any]) -> None:
+    def save(self, run: RunRecord) -> None:
         """Write a finished run: its own fields and `lanes`, all or nothing."""
         lanes = [
             {
@@ -40,7 +41,7 @@ class RunStore:
         with self._lock:
             return bool(list(self._db.query("select 1 from runs where id = ?", [run_id])))
 
-    def load(self, run_id: str) -> dict[str, Any]:
+    def load(self, run_id: str) -> RunRecord:
         """A run as it was saved. Raises UserError if there is none of that id."""
         with self._lock:
             rows = list(self._db.query("select * from runs where id = ?", [run_id]))
@@ -78,6 +79,7 @@ def _in_pieces(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _lane(row: dict[str, Any]) -> dict[str, Any]:
+def _lane(row: dict[str, Any]) -> LaneRecord:
     plain = {k: v for k, v in row.items() if k not in ("run", "position", *_COST, *_JSON)}
-    return {**plain, **{k: json.loads(row[k]) for k in _JSON}, "cost": {k: row[k] for k in _COST}}
+    told = {k: json.loads(row[k]) for k in _JSON if row[k] is not None}  # older lanes say nothing of a beginning
+    return upgraded({**plain, **told, "cost": {k: row[k] for k in _COST}})

@@ -2,7 +2,6 @@
 const board = () => element.querySelector('.board');
 const lanes = [];          // one record of DOM nodes per lane
 let shownRun = null;
-const FULL_HEAT = { 'KL(mixed‖reference)': 1.5, 'surprise −log p': 6 };
 const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
 const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped', budget: 'budget spent' };
 
@@ -78,15 +77,14 @@ async function look(index, lane, at) {
   token.setAttribute('aria-pressed', 'true');
   const record = await server.candidates([shownRun, index, at]);
   if (!record) { lane.look.replaceChildren(make('p', 'notice', 'This run is no longer on the server.')); return; }
-  const columns = 'mixed' in (record.top[0] || {}) ? ['reference', 'aligned', 'mixed'] : ['p'];
+  const columns = Object.keys(record.top[0] || {}).filter(key => key !== 'id' && key !== 'text');
   const table = make('table');
   const facts = [`Token ${at + 1}: “${record.text || '⟨end⟩'}”`];
-  if ('kl_to_reference' in record) facts.push(`λ ${record.lambda ?? lane.data.lambda}`, `KL to reference ${record.kl_to_reference.toFixed(3)}`,
-    `to aligned ${record.kl_to_aligned.toFixed(3)}`, `entropy ${record.entropy.toFixed(2)} nats`);
-  else facts.push(`log p ${record.log_prob.toFixed(2)}`);
+  for (const [name, value] of Object.entries(record)) if (typeof value === 'number' && !['id', 'node'].includes(name)) facts.push(fact(name, value));
   table.append(make('caption', '', facts.join(' · ')));
   const header = table.createTHead().insertRow();
   header.append(make('th', '', 'candidate'), ...columns.map(c => make('th', '', c === 'p' ? 'probability' : c)));
+  if (lane.data.continues) header.append(make('th', '', ''));
   const body = table.createTBody();
   for (const candidate of record.top) {
     const row = body.insertRow();
@@ -98,55 +96,73 @@ async function look(index, lane, at) {
       bar.style.width = (100 * candidate[column]).toFixed(1) + '%';
       cell.append(bar);
     }
+    if (lane.data.continues) row.insertCell().append(takeInstead(index, at, candidate, candidate.id === record.id));
   }
   lane.look.replaceChildren(table);
-  if (columns.length > 1) lane.look.append(goOn(index, lane, at));
+  if (lane.data.dial) lane.look.append(turnFrom(index, lane, at));
 }
 
-// Take the answer up to this token and let it go on at another λ, in a lane beside this one.
-function goOn(index, lane, at) {
-  const form = make('form', 'go-on'), label = make('label', '', 'Continue from here at λ = '), number = make('input');
-  Object.assign(number, { type: 'number', min: -1, max: 5, step: 'any', required: true, value: lane.slider.value });
+// A number of a token under its name, as "KL to reference 0.031".
+function fact(name, value) {
+  const words = { log_prob: 'log p', lambda: 'λ' }[name] || name.replace(/^kl_to_/, 'KL to ').replace(/_/g, ' ');
+  return `${words} ${+value.toFixed(3)}`;
+}
+
+// Keep the tokens before this one, take this candidate, and let the method go on, in a lane beside this one.
+function takeInstead(index, at, candidate, drawn) {
+  const button = make('button', 'take', drawn ? 'drawn' : 'go on with it');
+  button.type = 'button';
+  button.disabled = drawn;
+  button.setAttribute('aria-label', `Go on with “${visible(candidate.text)}” instead`);
+  button.addEventListener('click', () => trigger('select', { run: shownRun, lane: index, at, token: candidate.id }));
+  return button;
+}
+
+// Take the answer up to this token and let it go on with the dial turned, in a lane beside this one.
+function turnFrom(index, lane, at) {
+  const { title, low, high } = lane.data.dial;
+  const form = make('form', 'go-on'), label = make('label', '', `Continue from here at ${title} = `), number = make('input');
+  Object.assign(number, { type: 'number', min: low, max: high, step: 'any', required: true, value: lane.slider.value });
   label.append(number);
   form.append(label, make('button', '', 'Continue'));
   form.addEventListener('submit', event => {
     event.preventDefault();
-    trigger('select', { run: shownRun, lane: index, at, lambda: +number.value });
+    trigger('select', { run: shownRun, lane: index, at, dial: +number.value });
   });
   return form;
 }
 
-// λ after the fact: the stored envelope of each token says what greedy decoding would have taken at another λ.
+// The dial after the fact: each token stores which other token would win from which setting on.
 function addScrub(lane) {
-  const label = make('label', '', 'What if λ had been '), value = make('output'), says = make('p');
+  const label = make('label'), name = make('span'), value = make('output'), says = make('p');
   lane.slider = make('input');
-  Object.assign(lane.slider, { type: 'range', min: -1, max: 5, step: 0.05 });
-  label.append(value, lane.slider);
+  lane.slider.type = 'range';
+  label.append(name, value, lane.slider);
   says.setAttribute('aria-live', 'polite');
   lane.scrub.append(label, says);
   lane.scrub.hidden = true;
   lane.slider.addEventListener('input', () => scrub(lane));
-  lane.scrubParts = { value, says };
+  lane.scrubParts = { name, value, says };
 }
 
 function scrub(lane) {
-  const at = +lane.slider.value, { flips, ids } = lane.data;
+  const at = +lane.slider.value, { flips, ids, dial } = lane.data, where = `${dial.title} = ${at.toFixed(2)}`;
   lane.scrubParts.value.textContent = at.toFixed(2);
   const tokens = lane.text.querySelectorAll('.token');
   tokens.forEach(token => token.classList.remove('turn', 'after'));
-  if (at === lane.data.lambda && !lane.data.scheduled) {
-    lane.scrubParts.says.textContent = 'This is the λ that it was written with. Drag to see where another would have turned.';
+  if (at === dial.value && !dial.scheduled) {
+    lane.scrubParts.says.textContent = `The answer was written at this ${dial.title}. Drag to see where another one would turn it.`;
     return;
   }
   const winner = places => places.filter(place => place[0] <= at).at(-1) || places[0];
   const turn = flips.findIndex((places, i) => winner(places)[1] !== ids[i]);
   if (turn < 0) {
-    lane.scrubParts.says.textContent = `At λ = ${at.toFixed(2)} greedy decoding would have written the same.`;
+    lane.scrubParts.says.textContent = `At ${where} greedy decoding would have written the same.`;
     return;
   }
   tokens[turn]?.classList.add('turn');
   for (let i = turn + 1; i < tokens.length; i++) tokens[i].classList.add('after');
-  lane.scrubParts.says.textContent = `At λ = ${at.toFixed(2)} greedy decoding would have turned at token ${turn + 1}: `
+  lane.scrubParts.says.textContent = `At ${where} greedy decoding would have turned at token ${turn + 1}: `
     + `“${visible(winner(flips[turn])[2])}” instead of “${visible(lane.data.pieces[turn])}”.`;
 }
 
@@ -156,7 +172,7 @@ function drawTokens(lane, data) {
   const same = data.pieces.length >= lane.count && lane.pieces.every((p, i) => p === data.pieces[i]);
   if (!same) { lane.text.replaceChildren(); lane.count = 0; lane.pieces = []; close(lane); }
   const atEnd = lane.text.scrollHeight - lane.text.scrollTop - lane.text.clientHeight < 30;
-  const full = FULL_HEAT[data.scale];
+  const full = data.colour ? data.colour.full : 1;
   const fresh = document.createDocumentFragment();
   for (let i = lane.count; i < data.pieces.length; i++) {
     const last = i === data.pieces.length - 1 && data.finish === 'end' && !data.pieces[i];
@@ -203,8 +219,11 @@ function drawLane(lane, data) {
   lane.notice.textContent = notices.join(' ');
   lane.text.setAttribute('aria-label', `Answer of ${data.title}; arrow keys walk along its tokens, Enter shows candidates`);
   drawTokens(lane, data);
-  lane.low.textContent = `${data.scale}: 0`;
-  lane.high.textContent = `${FULL_HEAT[data.scale]} nats and more`;
+  lane.legend.hidden = !data.colour;
+  if (data.colour) {
+    lane.low.textContent = `${data.colour.title}: 0`;
+    lane.high.textContent = `${data.colour.full} nats and more`;
+  }
   const { generated_tokens, forward_tokens, seconds } = data.cost;
   lane.figures.generated.textContent = generated_tokens.toLocaleString();
   lane.figures.forward.textContent = forward_tokens.toLocaleString();
@@ -217,7 +236,11 @@ function drawLane(lane, data) {
   lane.data = data;
   const first = lane.scrub.hidden;
   lane.scrub.hidden = !data.flips.length || data.status === 'writing' || data.status === 'waiting';
-  if (first && !lane.scrub.hidden) { lane.slider.value = data.lambda; scrub(lane); }
+  if (first && !lane.scrub.hidden) {
+    Object.assign(lane.slider, { min: data.dial.low, max: data.dial.high, step: 0.05, value: data.dial.value });
+    lane.scrubParts.name.textContent = `What if ${data.dial.title} had been `;
+    scrub(lane);
+  }
 }
 
 function draw() {

@@ -11,6 +11,8 @@ from typing import Any
 import gradio as gr
 
 from playground.decoders import DECODERS
+from playground.decoders.base import Decoder
+from playground.record import LaneRecord, RunRecord
 
 _HERE = Path(__file__).parent
 _SHORT = 60
@@ -48,7 +50,7 @@ class Board(DataView):
         )
 
 
-def snapshot(run: dict[str, Any]) -> dict[str, Any]:
+def snapshot(run: RunRecord) -> dict[str, Any]:
     """What the board needs of a run's result: texts token by token with one number each, costs, states. Token
     candidates stay on the server until they are asked for, so that an update is small."""
     return {
@@ -59,12 +61,12 @@ def snapshot(run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lane(lane: dict[str, Any], limit: int) -> dict[str, Any]:
+def _lane(lane: LaneRecord, limit: int) -> dict[str, Any]:
     detail, cost = lane["detail"], lane["cost"]
-    tokens = detail.get("tokens", [])
+    tokens, dial = detail.get("tokens", []), detail.get("dial")
     # A stop string may end inside a token: then the text is shorter than its tokens.
-    mixed = any("kl_to_reference" in t for t in tokens)
     known = DECODERS.get(lane["method"])
+    colour = detail.get("colour")
     return {
         "title": known.title if known else lane["method"],
         "options": _changed(lane, known),
@@ -74,14 +76,16 @@ def _lane(lane: dict[str, Any], limit: int) -> dict[str, Any]:
         "finish": lane["finish_reason"],
         "nodes": [t.get("node") for t in tokens],
         "evaluator": detail.get("evaluator", ""),
-        "steps": len(detail.get("tree", {}).get("steps", ())),
+        "steps": len((detail.get("tree") or {}).get("steps", ())),
+        "shape": (detail.get("tree") or {}).get("shape", "tree"),
         "pieces": [t["text"] for t in tokens],
-        "heat": [_heat(t, mixed) for t in tokens],
-        "flips": [[(f["lambda"], f["id"], f["text"]) for f in t.get("flips", ())] for t in tokens] if mixed else [],
-        "ids": lane["token_ids"] if mixed else [],
-        "lambda": lane["options"].get("lambda_"),
-        "scheduled": bool(lane["options"].get("schedule")),
-        "scale": "KL(mixed‖reference)" if mixed else "surprise −log p",
+        "heat": [round(colour["sign"] * (t.get(colour["number"]) or 0.0), 3) for t in tokens] if colour else [],
+        "colour": colour and {"title": colour["title"], "full": colour["full"]},
+        "dial": dial,
+        "flips": [[(f["lambda"], f["id"], f["text"]) for f in t.get("flips", ())] for t in tokens] if dial else [],
+        "ids": lane["token_ids"],
+        "begin": len(lane["begin"]),
+        "continues": bool(known and known.by_token),
         "limit": limit,
         "length": len(tokens),
         "cost": cost,
@@ -92,17 +96,13 @@ def _lane(lane: dict[str, Any], limit: int) -> dict[str, Any]:
     }
 
 
-def _heat(token: dict[str, Any], mixed: bool) -> float:
-    """The number that colours a token, in nats."""
-    return round(token.get("kl_to_reference", 0.0) if mixed else -token.get("log_prob", 0.0), 3)
-
-
-def _changed(lane: dict[str, Any], known) -> list[str]:
-    """The options that differ from the method's defaults, and λ always."""
+def _changed(lane: LaneRecord, known: Decoder | None) -> list[str]:
+    """The options that differ from the method's defaults, and always that of its dial."""
     fields = known.options.model_fields if known else {}
+    dial = known.dial.option if known and known.dial else None
     shown = []
     for name, value in lane["options"].items():
         field = fields.get(name)
-        if name == "lambda_" or field is None or value != field.default:
+        if name == dial or field is None or value != field.default:
             shown.append(f"{(field.title if field else None) or name} {value}"[:_SHORT])
     return shown

@@ -14,9 +14,10 @@ from typing import Any
 import gradio as gr
 
 from playground.decoders import DECODERS, decoder
-from playground.decoders.dera import schedule_of
 from playground.errors import UserError, shown
 from playground.figures.price import price_figure
+from playground.models.specs import Catalogue
+from playground.record import LaneRecord
 from playground.requests import MAX_LANES, MAX_NEW_TOKENS, LaneRequest, RunRequest
 from playground.service import Playground, Run
 from playground.ui.board import Board, snapshot
@@ -26,10 +27,6 @@ from playground.ui.examples import EXAMPLES
 
 UPDATE_SECONDS = 0.08
 """Time between two updates of the browser: about 12 a second."""
-FIRST_LANES = [
-    {"method": "greedy", "options": {}},
-    {"method": "dera", "options": {"lambda_": 1.0}},
-]
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
 Lanes = list[dict[str, Any]]
@@ -131,10 +128,10 @@ class CompareTab:
             examples_per_page=len(EXAMPLES),
             elem_id="examples",
         )
-        if recorded := playground.recorded():
+        if recorded := playground.archive.recorded():
             links = " · ".join(f'<a href="?run={run_id}">{html.escape(prompt)}</a>' for run_id, prompt in recorded)
             gr.HTML(f"<p>Recorded RAIN searches, no waiting: {links}</p>", elem_id="recorded")
-        self.lanes = gr.State(FIRST_LANES)
+        self.lanes = gr.State([as_lane(LaneRequest.parse(lane)) for lane in first_lanes(playground.catalogue)])
         self.variants = gr.State(list(playground.catalogue.writers))
         self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
         self.stop_button = gr.Button("Stop", variant="stop", render=False, elem_id="stop", min_width=90)
@@ -195,7 +192,7 @@ class CompareTab:
                 """The lanes as they stand in their controls."""
                 rest, now = list(values), []
                 for lane, schema, size in zip(lanes, schemas, sizes, strict=True):
-                    now.append({"method": lane["method"], "options": chosen(schema, rest[:size])})
+                    now.append(lane | {"options": chosen(schema, rest[:size])})
                     rest = rest[size:]
                 return now
 
@@ -208,7 +205,7 @@ class CompareTab:
                     old, new = (decoder(m).options.model_fields for m in (now[at]["method"], name))
                     # What the person has set goes along; what merely was the old method's default does not.
                     options = {k: v for k, v in now[at]["options"].items() if k in new and v != old[k].default}
-                    return [*now[:at], {"method": name, "options": options}, *now[at + 1 :]]
+                    return [*now[:at], now[at] | {"method": name, "options": options}, *now[at + 1 :]]
 
                 def double(*values: Any, at: int = number) -> Lanes:
                     now = read(values)
@@ -223,10 +220,10 @@ class CompareTab:
                 remove.click(drop, flat, self.lanes, **quiet)
 
             def add(*values: Any) -> Lanes:
-                return [*read(values), {"method": "sample", "options": {}}][:MAX_LANES]
+                return [*read(values), {"method": next(iter(DECODERS)), "options": {}}][:MAX_LANES]
 
             def look_again(*values: Any) -> tuple:
-                self.playground.discover()
+                self.playground.memory.discover()
                 now = list(self.playground.catalogue.writers)
                 return (gr.skip(), gr.skip()) if now == variants else (read(values), now)
 
@@ -307,19 +304,16 @@ class CompareTab:
             yield _shown(run.result())
 
     def go_on(self, request: gr.Request, event: gr.EventData, visitor: str) -> Iterator[tuple]:
-        """Run a DeRa lane of a run beside its continuation: the same tokens up to `at`, then another λ."""
+        """Run a lane of a run beside its continuation: the same tokens up to `at`, then another token, another setting
+        of its dial, or both."""
         asked = event._data
         run = self.playground.open_run(str(asked.get("run")))
         try:
             lane, at = run["lanes"][int(asked["lane"])], int(asked["at"])
-            options = lane["options"]
-            begin = lane["token_ids"][:at]
-            # Every kept token keeps the λ that it was written at.
-            before = schedule_of([t.get("lambda", options["lambda_"]) for t in lane["detail"]["tokens"][:at]])
-            turned = options | {"lambda_": asked["lambda"], "begin": " ".join(map(str, begin)), "schedule": before}
+            beside = continuation(lane, at, asked.get("token"), asked.get("dial"))
         except (LookupError, TypeError, ValueError):
-            raise UserError("This place cannot be gone on from; click a token of a DeRa lane.") from None
-        lanes = [{"method": lane["method"], "options": o} for o in (options, turned)]
+            raise UserError("This place cannot be gone on from; click a token of an answer.") from None
+        lanes = [{name: lane[name] for name in ("method", "options", "begin")}, as_lane(beside)]
         wanted = RunRequest.checked(
             **{name: run[name] for name in ("prompt", "system", "earlier", "seed", "max_new_tokens", "stop")},
             lanes=lanes,
@@ -331,13 +325,12 @@ class CompareTab:
     def _load(self, wanted: RunRequest, ticket: Ticket) -> Iterator[tuple]:
         """Load what the lanes need, showing how far that is; nothing where all is in memory already. Stopped, the
         page is free at once, and the loading goes on for whoever asks next."""
-        variants = [v for lane in wanted.lanes for v in decoder(lane.method).variants(lane.checked())]
-        if self.playground.are_ready(*variants):
+        if self.playground.is_ready_for(wanted.lanes):
             return
         state = {"share": 0.0, "what": "loading"}
         one = ThreadPoolExecutor(1)
         loading = one.submit(
-            self.playground.ensure, *variants, progress=lambda share, what: state.update(share=share, what=what)
+            self.playground.load_for, wanted.lanes, lambda share, what: state.update(share=share, what=what)
         )
         one.shutdown(wait=False)
         while not loading.done() and not ticket.stopped:
@@ -377,7 +370,7 @@ class CompareTab:
     def _saved(self, run_id: Any) -> str:
         """A saved run as the text of a file; empty if there is none."""
         try:
-            return self.playground.export_run(str(run_id)).decode()
+            return self.playground.archive.write(str(run_id)).decode()
         except UserError:
             return ""
 
@@ -385,7 +378,7 @@ class CompareTab:
         """Values that show a run, in the order of `shown`; of one that still goes on, until it has ended. Raises
         UserError."""
         run = self.playground.open_run(run_id)
-        lanes = [{"method": lane["method"], "options": lane["options"]} for lane in run["lanes"]]
+        lanes = [{name: lane[name] for name in ("method", "options", "begin")} for lane in run["lanes"]]
         earlier = "\n".join(f"Person: {person}\nModel: {model}" for person, model in run["earlier"])
         yield run["prompt"], run["system"], earlier, run["seed"], run["max_new_tokens"], lanes, *_shown(run)
         while run["status"] == "running":
@@ -397,6 +390,27 @@ class CompareTab:
     def shown(self) -> list[gr.components.Component]:
         """The components that `open` fills, in its order."""
         return [self.prompt, self.system, self.earlier, self.seed, self.length, self.lanes, self.board, self.price]
+
+
+def as_lane(lane: LaneRequest) -> dict[str, Any]:
+    """A lane as the page's state and a request hold it."""
+    return {"method": lane.method, "options": lane.options.model_dump(), "begin": lane.begin}
+
+
+def first_lanes(catalogue: Catalogue) -> tuple[str, ...]:
+    """The lanes that the page opens with."""
+    return catalogue.page.lanes if catalogue.page else tuple(list(DECODERS)[:2])
+
+
+def continuation(lane: LaneRecord, at: int, token: int | None, dial: float | None) -> LaneRequest:
+    """A lane that begins with the first `at` tokens of another, then `token` if one is given, and goes on with the
+    lane's dial turned to `dial` if that is given. Raises LookupError or UserError."""
+    method = decoder(lane["method"])
+    options = LaneRequest.checked(method=method.name, options=lane["options"]).options
+    if dial is not None:
+        options = method.dial.turned(options, lane["detail"]["tokens"], at, float(dial))
+    begin = [*lane["token_ids"][:at], *([] if token is None else [int(token)])]
+    return LaneRequest.checked(method=method.name, options=options.model_dump(), begin=begin)
 
 
 def _turns(text: str) -> list[tuple[str, str]]:

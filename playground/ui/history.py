@@ -42,9 +42,9 @@ class HistoryTab:
 
     def take(self, content: bytes, visitor: str) -> str:
         """Keep an uploaded run; returns its id."""
-        return self.playground.import_run(bytes(content), self.origin_of(visitor))
+        return self.playground.archive.read(bytes(content), self.origin_of(visitor))
 
     def rows(self, search: str, visitor: str) -> list[dict[str, Any]]:
         """The newest runs; on a public server only those of this browser."""
         origin = self.origin_of(visitor) if self.playground.settings.public else None
-        return self.playground.recent(origin, search or "")
+        return self.playground.archive.recent(origin, search or "")

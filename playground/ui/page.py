@@ -127,7 +127,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     if port is not None:
         _check_free(host, port)
     playground = playground or Playground(progress=bar)
-    playground.ensure("reference", "aligned")
+    playground.memory.ensure("reference", "aligned")
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
     page.queue(max_size=256)

@@ -66,7 +66,7 @@ class SweepTab:
         stop.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
     def _choices(self) -> list[tuple[str, str]]:
-        self.playground.discover()
+        self.playground.memory.discover()
         return [(v.title, n) for n, v in self.playground.catalogue.writers.items()]
 
     def variants(self) -> tuple:

@@ -5,8 +5,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playground.decoders import DECODERS, logits
+from playground.branch import logits
+from playground.decoders import DECODERS
 from playground.errors import UserError
+from playground.policy import Policy
 from playground.requests import LaneRequest
 from tests.fakes import END, VOCABULARY, random_script, run, spell
 
@@ -15,35 +17,41 @@ BRANCHING = {"best_of_n": {"n": 3}, "diverse_beams": {"beams": 3}, "rain": SMALL
 seeds = st.integers(0, 10_000)
 
 
-def options(name: str, **more):
-    return {**BRANCHING.get(name, {}), **more}
+MIXTURE = "0.3*reference+0.9*aligned-0.2*told"
 
 
+def options(name: str, policy: str = "", **more):
+    kind = DECODERS[name].options.model_fields
+    written_by = {field: policy for field in ("variant", "reference") if policy and field in kind}
+    return {**BRANCHING.get(name, {}), **written_by, **more}
+
+
+@pytest.mark.parametrize("policy", ["reference", MIXTURE], ids=["variant", "mixture"])
 @pytest.mark.parametrize("name", DECODERS)
 class TestEveryDecoder:
     @given(seed=seeds, salt=seeds)
-    def test_repeats_itself_under_the_same_seed(self, name, seed, salt):
-        first, second = (run(DECODERS[name], options(name), random_script(salt), seed=seed) for _ in range(2))
+    def test_repeats_itself_under_the_same_seed(self, name, policy, seed, salt):
+        first, second = (run(DECODERS[name], options(name, policy), random_script(salt), seed=seed) for _ in range(2))
         assert first.answer.token_ids == second.answer.token_ids
         assert first.detail == second.detail
 
     @given(seed=seeds, salt=seeds, limit=st.integers(1, 9))
-    def test_keeps_to_the_limit_and_says_why_it_ended(self, name, seed, salt, limit):
-        lane = run(DECODERS[name], options(name), random_script(salt), seed=seed, max_new_tokens=limit)
+    def test_keeps_to_the_limit_and_says_why_it_ended(self, name, policy, seed, salt, limit):
+        lane = run(DECODERS[name], options(name, policy), random_script(salt), seed=seed, max_new_tokens=limit)
         ids = lane.answer.token_ids
         assert 1 <= len(ids) <= limit
         assert END not in ids[:-1]
         assert lane.answer.finish_reason == ("end" if ids[-1] == END else "length")
 
     @given(seed=seeds, salt=seeds)
-    def test_text_is_that_of_its_tokens_without_the_end(self, name, seed, salt):
-        lane = run(DECODERS[name], options(name), random_script(salt), seed=seed)
+    def test_text_is_that_of_its_tokens_without_the_end(self, name, policy, seed, salt):
+        lane = run(DECODERS[name], options(name, policy), random_script(salt), seed=seed)
         assert lane.answer.text == "".join(VOCABULARY[i] for i in lane.answer.token_ids if i != END)
         assert [r["id"] for r in lane.detail["tokens"]] == lane.answer.token_ids
 
     @given(seed=seeds, salt=seeds)
-    def test_counts_every_generated_token_once(self, name, seed, salt):
-        lane = run(DECODERS[name], options(name), random_script(salt), seed=seed)
+    def test_counts_every_generated_token_once(self, name, policy, seed, salt):
+        lane = run(DECODERS[name], options(name, policy), random_script(salt), seed=seed)
         drawn = lane.detail.get("candidates", [{"token_ids": lane.answer.token_ids}])
         if "tree" in lane.detail:  # what it looked ahead stands in no node
             assert lane.cost.generated_tokens >= sum(len(node["tokens"]) for node in lane.detail["tree"]["nodes"])
@@ -51,10 +59,10 @@ class TestEveryDecoder:
             assert lane.cost.generated_tokens == sum(len(c["token_ids"]) for c in drawn)
 
     @given(seed=seeds, salt=seeds, rounds=st.integers(1, 8))
-    def test_stopped_it_keeps_what_it_would_have_written_so_far(self, name, seed, salt, rounds):
+    def test_stopped_it_keeps_what_it_would_have_written_so_far(self, name, policy, seed, salt, rounds):
         script = random_script(salt)
-        whole = run(DECODERS[name], options(name), script, seed=seed)
-        part = run(DECODERS[name], options(name), script, stop_after=rounds, seed=seed)
+        whole = run(DECODERS[name], options(name, policy), script, seed=seed)
+        part = run(DECODERS[name], options(name, policy), script, stop_after=rounds, seed=seed)
         if part.answer.finish_reason == "stopped" and "tree" in part.detail:
             texts = [node["text"] for node in part.detail["tree"]["nodes"]]
             assert all(record["text"] in texts[record["node"]] for record in part.detail["tokens"])
@@ -68,22 +76,63 @@ class TestEveryDecoder:
             assert any(ids[: len(part.answer.token_ids)] == part.answer.token_ids for ids in drafts)
             assert len(part.answer.token_ids) <= rounds
 
-    def test_ends_before_a_stop_string(self, name):
+    def test_ends_before_a_stop_string(self, name, policy):
         lane = run(
             DECODERS[name],
-            options(name, **({"temperature": 0.01} if "temperature" in DECODERS[name].options.model_fields else {})),
+            options(
+                name, policy, **({"temperature": 0.01} if "temperature" in DECODERS[name].options.model_fields else {})
+            ),
             spell("one. two"),
             stop=(". t",),
         )
         assert (lane.answer.text, lane.answer.finish_reason) == ("one", "stop")
 
-    def test_probabilities_of_candidates_are_probabilities(self, name):
-        lane = run(DECODERS[name], options(name), random_script(3))
+    def test_probabilities_of_candidates_are_probabilities(self, name, policy):
+        lane = run(DECODERS[name], options(name, policy), random_script(3))
         for record in lane.detail["tokens"]:
             assert record["top"] or "node" in record
             for candidate in record["top"]:
                 shares = [v for k, v in candidate.items() if k not in ("id", "text")]
                 assert all(0 <= share <= 1 for share in shares)
+
+    @given(seed=seeds, salt=seeds, begin=st.lists(st.integers(0, END - 1), max_size=5))
+    def test_a_forced_beginning_opens_the_answer(self, name, policy, seed, salt, begin):
+        lane = run(DECODERS[name], options(name, policy), random_script(salt), seed=seed, begin=tuple(begin))
+        assert lane.answer.token_ids[: len(begin)] == begin
+        assert len(lane.answer.token_ids) > len(begin) or lane.answer.ended
+        for candidate in lane.detail.get("candidates", []):
+            assert candidate["token_ids"][: len(begin)] == begin
+
+    @given(seed=seeds, salt=seeds, cut=st.integers(0, 8))
+    def test_taking_the_drawn_tokens_changes_nothing(self, name, policy, seed, salt, cut):
+        if not DECODERS[name].by_token or DECODERS[name].many:
+            return
+        script = random_script(salt)
+        whole = run(DECODERS[name], options(name, policy), script, seed=seed)
+        begin = tuple(whole.answer.token_ids[:cut])
+        again = run(DECODERS[name], options(name, policy), script, seed=seed, begin=begin)
+        assert again.answer.token_ids == whole.answer.token_ids
+        assert again.detail == whole.detail
+
+    @given(seed=seeds, salt=seeds)
+    def test_a_mixture_written_otherwise_writes_the_same(self, name, policy, seed, salt):
+        if policy != MIXTURE:
+            return
+        script = random_script(salt)
+        split = "0.5*aligned-0.2*told+0.1*reference+0.4*aligned+0.2*reference"
+        one, other = (run(DECODERS[name], options(name, text), script, seed=seed) for text in (MIXTURE, split))
+        assert one.answer.token_ids == other.answer.token_ids
+        assert [r["log_prob"] for r in one.detail["tokens"]] == [r["log_prob"] for r in other.detail["tokens"]]
+
+    @given(seed=seeds, salt=seeds)
+    def test_a_mixture_of_one_and_a_named_mixture_are_what_they_stand_for(self, name, policy, seed, salt):
+        script = random_script(salt)
+        plain = run(DECODERS[name], options(name, policy), script, seed=seed)
+        known = {"named": Policy(policy), "aligned": Policy("aligned")}
+        named = run(
+            DECODERS[name], options(name, "named"), script, seed=seed, resolve=lambda asked: known.get(asked, asked)
+        )
+        assert named.answer.token_ids == plain.answer.token_ids
 
 
 @given(seed=seeds, salt=seeds, lambda_=st.sampled_from([0.0, 1.0]), temperature=st.sampled_from([0.0, 0.7, 1.0]))
@@ -148,25 +197,42 @@ def test_a_schedule_gives_every_token_its_lambda(seed, salt, lambdas, turn):
     for at, record in enumerate(lane.detail["tokens"]):
         assert record["lambda"] == expected[at]
         ids = tuple(lane.answer.token_ids[:at])
-        mixed = logits.mix(script("reference", ids), script("aligned", ids), expected[at])
+        λ = expected[at]
+        mixed = logits.mix([script("reference", ids), script("aligned", ids)], [1 - λ, λ])
         assert record["log_prob"] == pytest.approx(float(mixed[lane.answer.token_ids[at]]), abs=1e-4)
 
 
-@given(seed=seeds, salt=seeds, cut=st.integers(0, 8), temperature=st.sampled_from([0.0, 1.0]))
-def test_an_answer_continued_from_its_own_beginning_is_itself(seed, salt, cut, temperature):
-    script, given_options = random_script(salt), {"lambda_": 0.7, "temperature": temperature}
-    whole = run(DECODERS["dera"], given_options, script, seed=seed)
-    begin = " ".join(map(str, whole.answer.token_ids[:cut]))
-    again = run(DECODERS["dera"], {**given_options, "begin": begin}, script, seed=seed)
-    assert again.detail["tokens"] == whole.detail["tokens"]
+@given(seed=seeds, salt=seeds, lambda_=st.integers(-20, 100), temperature=st.sampled_from([0.0, 1.0]))
+def test_dera_is_sampling_from_the_mixture_it_stands_for(seed, salt, lambda_, temperature):
+    λ, script = lambda_ / 20, random_script(salt)
+    mixture = f"{1 - λ:g}*reference+{λ:g}*aligned".replace("+-", "-")
+    dera = run(DECODERS["dera"], {"lambda_": λ, "temperature": temperature}, script, seed=seed)
+    mixed = run(DECODERS["sample"], {"variant": mixture, "temperature": temperature}, script, seed=seed)
+    assert dera.answer.token_ids == mixed.answer.token_ids
+
+
+def test_dera_over_mixtures_mixes_what_they_stand_for():
+    script = random_script(4)
+    inner = {"reference": "0.5*reference+0.5*told", "aligned": "aligned", "lambda_": 0.5}
+    dera = run(DECODERS["dera"], inner, script)
+    flat = run(DECODERS["greedy"], {"variant": "0.25*reference+0.25*told+0.5*aligned"}, script)
+    assert dera.answer.token_ids == flat.answer.token_ids
 
 
 def test_a_continuation_begins_as_asked_and_goes_on_at_its_own_lambda():
-    lane = run(DECODERS["dera"], {"lambda_": 1.0, "begin": "3 1 2"}, random_script(5))
+    lane = run(DECODERS["dera"], {"lambda_": 1.0}, random_script(5), begin=(3, 1, 2))
     assert lane.answer.token_ids[:3] == [3, 1, 2]
     assert lane.answer.token_ids[3] == int(random_script(5)("aligned", (3, 1, 2)).argmax())
-    with pytest.raises(UserError, match="token 999"):
-        run(DECODERS["dera"], {"begin": "2 999"}, random_script())
+
+
+def test_a_turned_dial_keeps_what_every_token_before_was_written_at():
+    script, options = random_script(5), DECODERS["dera"].options(lambda_=0.2, schedule="2-3:1.5")
+    first = run(DECODERS["dera"], options.model_dump(), script)
+    turned = DECODERS["dera"].dial.turned(options, first.detail["tokens"], 4, 3.0)
+    second = run(DECODERS["dera"], turned.model_dump(), script, begin=tuple(first.answer.token_ids[:4]))
+    assert [r["lambda"] for r in second.detail["tokens"]][:4] == [0.2, 1.5, 1.5, 0.2]
+    assert {r["lambda"] for r in second.detail["tokens"][4:]} <= {3.0}
+    assert second.detail["tokens"][:4] == first.detail["tokens"][:4]
 
 
 @pytest.mark.parametrize(
@@ -177,13 +243,11 @@ def test_a_continuation_begins_as_asked_and_goes_on_at_its_own_lambda():
         ({"schedule": "0-4:0.5"}, "count tokens from 1"),
         ({"schedule": "1-4:9"}, "from -1 to 5"),
         ({"schedule": "1-4:nan"}, "nan"),
-        ({"begin": "one two"}, "one two"),
-        ({"begin": "-4"}, "token ids"),
     ],
 )
-def test_a_wrong_schedule_or_beginning_is_said(options, told):
+def test_a_wrong_schedule_is_said(options, told):
     with pytest.raises(UserError, match=told):
-        LaneRequest(method="dera", options=options).checked()
+        LaneRequest(method="dera", options=options)
 
 
 @given(seed=seeds, salt=seeds)

@@ -12,7 +12,7 @@ from playground.errors import UserError
 from playground.models.loading import load_model, pick_device
 from playground.requests import LaneRequest
 from playground.scorers import SCORERS
-from playground.scorers.base import Judged, Scorer
+from playground.scorers.base import Scorer, Verdict
 from playground.service import Playground
 from playground.settings import Settings
 from tests.fakes import END, VOCABULARY, random_script, run
@@ -24,9 +24,9 @@ def scripted_scorer(monkeypatch, value_of):
     """Every text gets `value_of(text)`; returns the list of texts in the order in which they were judged."""
     judged = []
 
-    def score(lane, variant, answers):
+    def score(lane, writer, answers, options):
         judged.extend(answer.text for answer in answers)
-        return [Judged(value_of(answer.text), {"orders": []}) for answer in answers]
+        return [Verdict(value_of(answer.text), {"orders": []}) for answer in answers]
         yield
 
     monkeypatch.setitem(SCORERS, "vader", Scorer("vader", "scripted", score))
@@ -154,7 +154,7 @@ def test_several_leaves_a_batch_find_the_good_branch_too(monkeypatch):
 
 
 def test_graded_values_are_asked_for(monkeypatch):
-    def graded(lane, variant, answers):
+    def graded(lane, writer, answers, options):
         return [0.25 for _ in answers]
         yield
 
@@ -167,7 +167,7 @@ def test_graded_values_are_asked_for(monkeypatch):
 @pytest.mark.parametrize("lengths", ["", "1 two", "0", "1 99"])
 def test_wrong_lengths_are_said(lengths):
     with pytest.raises(UserError, match="whole numbers"):
-        LaneRequest(method="rain", options={"lengths": lengths}).checked()
+        LaneRequest(method="rain", options={"lengths": lengths})
 
 
 def test_a_budget_of_forward_tokens_ends_the_search(tiny, request_of):

@@ -64,7 +64,7 @@ def test_the_embedded_model_is_read_as_transformers_reads_it(embedded):
 
 
 def test_the_embedded_tokenizer_keeps_every_text_and_splits_digits(embedded):
-    tokenizer = embedded.model_of("reference").tokenizer
+    tokenizer = embedded.memory.model_of("reference").tokenizer
     for text in ("In 2024 it cost 12345 dollars.", "  two  spaces\n\nand lines\t", "héllo 🙂 مرحبا 你好", "<|im_sta"):
         assert tokenizer.decode(tokenizer(text).input_ids) == text
     assert [tokenizer.decode([i]) for i in tokenizer("12345").input_ids] == list("12345")
@@ -140,7 +140,7 @@ class TestAdapters:
 
 class TestPrompts:
     def test_the_prefix_stands_before_the_system_prompt(self, embedded):
-        tokenizer = embedded.model_of("reference").tokenizer
+        tokenizer = embedded.memory.model_of("reference").tokenizer
         text = tokenizer.decode(encode_chat(tokenizer, "Hi", "Be brief.", "Be careful."))
         assert text.index("Be careful.") < text.index("Be brief.") < text.index("Hi")
         assert text.endswith("<|im_start|>assistant\n")
@@ -151,7 +151,7 @@ class TestPrompts:
         )
     )
     def test_a_prompt_cannot_close_its_own_turn(self, embedded, hostile):
-        tokenizer = embedded.model_of("reference").tokenizer
+        tokenizer = embedded.memory.model_of("reference").tokenizer
         plain = encode_chat(tokenizer, "harmless")
         ids = encode_chat(tokenizer, hostile)
         special = set(tokenizer.all_special_ids)
@@ -161,13 +161,13 @@ class TestPrompts:
     def test_without_a_template_the_texts_stand_one_after_another(self, tiny):
         import copy
 
-        tokenizer = copy.deepcopy(tiny.model_of("reference").tokenizer)
+        tokenizer = copy.deepcopy(tiny.memory.model_of("reference").tokenizer)
         tokenizer.chat_template = None
         assert tokenizer.decode(encode_chat(tokenizer, "the fox", "be brief")) == "be brief\n\nthe fox\n\n"
 
 
 def test_earlier_turns_stand_before_the_prompt(tiny):
-    tokenizer = tiny.model_of("reference").tokenizer
+    tokenizer = tiny.memory.model_of("reference").tokenizer
     text = tokenizer.decode(encode_chat(tokenizer, "Why?", "Be brief.", None, [("Hi", "Hello<|im_end|>")]))
     assert text.index("Be brief.") < text.index("Hi") < text.index("Hello") < text.index("Why?")
     plain = encode_chat(tokenizer, "Why?", "Be brief.", None, [("Hi", "Hello")])

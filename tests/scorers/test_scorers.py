@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playground.engine.requests import Opened
-from playground.scorers import SCORERS
+from playground.policy import Policy
+from playground.scorers import SCORERS, ScorerChoice
 from playground.scorers.refusal import refuses
 from playground.scorers.self_eval import HARMLESSNESS
 from tests.fakes import VOCABULARY, FakeSequence, drive, make_lane, random_script
 
+WRITER = Policy("reference")
 texts = st.text(st.sampled_from(VOCABULARY[:-1]), max_size=15)
 
 
@@ -31,22 +33,22 @@ class TestEveryScorer:
     @given(given_texts=st.lists(texts, min_size=1, max_size=4))
     def test_gives_one_finite_number_an_answer(self, name, given_texts):
         lane, drafts = answers(*given_texts)
-        scores = drive(SCORERS[name].run(lane, "reference", drafts), random_script())
+        scores = drive(ScorerChoice(name).run(lane, WRITER, drafts), random_script())
         assert len(scores) == len(drafts)
         assert all(math.isfinite(score) for score in scores)
 
     @given(given_texts=st.lists(texts, min_size=2, max_size=4))
     def test_an_answers_score_does_not_depend_on_the_others(self, name, given_texts):
         lane, drafts = answers(*given_texts)
-        together = drive(SCORERS[name].run(lane, "reference", drafts), random_script())
-        alone = [drive(SCORERS[name].run(lane, "reference", [d]), random_script())[0] for d in drafts]
+        together = drive(ScorerChoice(name).run(lane, WRITER, drafts), random_script())
+        alone = [drive(ScorerChoice(name).run(lane, WRITER, [d]), random_script())[0] for d in drafts]
         assert together == pytest.approx(alone)
 
 
 def test_mean_log_probability_is_the_same_noted_or_read():
     script = random_script(5)
     lane, [draft] = answers("some text")
-    read = drive(SCORERS["mean_log_prob"].run(lane, "reference", [draft]), script)[0]
+    read = drive(ScorerChoice("mean_log_prob").run(lane, WRITER, [draft]), script)[0]
     ids = tuple(draft.token_ids)
     noted = [float(script("reference", ids[:i])[t]) for i, t in enumerate(ids)]
     lane, [again] = answers("some text", log_probs=noted)
@@ -54,7 +56,7 @@ def test_mean_log_probability_is_the_same_noted_or_read():
     def no_model(variant, ids):
         raise AssertionError("noted log-probabilities need no model")
 
-    assert drive(SCORERS["mean_log_prob"].run(lane, "reference", [again]), no_model)[0] == pytest.approx(read, abs=1e-5)
+    assert drive(ScorerChoice("mean_log_prob").run(lane, WRITER, [again]), no_model)[0] == pytest.approx(read, abs=1e-5)
 
 
 def test_the_rrhf_scorer_asks_the_aligned_model_whoever_wrote():
@@ -66,13 +68,13 @@ def test_the_rrhf_scorer_asks_the_aligned_model_whoever_wrote():
         asked.add(variant)
         return script(variant, ids)
 
-    drive(SCORERS["rrhf"].run(lane, "reference", drafts), watching)
+    drive(ScorerChoice("rrhf").run(lane, WRITER, drafts), watching)
     assert asked == {"aligned"}
 
 
 def test_sentiment_knows_good_from_bad():
     lane, drafts = answers("a wonderful happy film.", "a terrible awful film.")
-    good, bad = drive(SCORERS["vader"].run(lane, "reference", drafts), random_script())
+    good, bad = drive(ScorerChoice("vader").run(lane, WRITER, drafts), random_script())
     assert good > 0 > bad
 
 
@@ -118,7 +120,7 @@ def test_a_verdict_counts_only_if_both_orders_agree(first, second, value):
         logits[VOCABULARY.index(letter)] = 0.0
         return logits.log_softmax(-1)
 
-    asking = SCORERS["self_eval"].run(lane, "reference", drafts)
+    asking = ScorerChoice("self_eval").run(lane, WRITER, drafts)
     heads = asking.send(None)
     assert [type(request).__name__ for request in heads] == ["Open", "Open"]
     asks = asking.send([Opened(FakeSequence("reference"), None) for _ in heads])

@@ -18,29 +18,29 @@ def content(tiny, request_of):
     result = tiny.compare(
         request_of("dera:lambda_=0.5", RAIN, prompt="the fox", max_new_tokens=6, earlier=[("Hi", "Ho")])
     )
-    return tiny.export_run(result["id"])
+    return tiny.archive.write(result["id"])
 
 
 def test_a_run_comes_back_as_it_was_in_another_place(tiny, tiny_catalogue, content):
     other = Playground(Settings(catalogue=tiny_catalogue, database=":memory:"))
-    run_id = other.import_run(content, "me")
-    assert other.import_run(gzip.compress(content), "me") == run_id, "the same file is the same run"
+    run_id = other.archive.read(content, "me")
+    assert other.archive.read(gzip.compress(content), "me") == run_id, "the same file is the same run"
     there, here = other.open_run(run_id), json.loads(content)["run"]
     assert {k: v for k, v in there.items() if k not in ("id", "origin", "notice")} == {
         k: v for k, v in here.items() if k not in ("id", "origin")
     }
-    assert [run["id"] for run in other.recent("me")] == [run_id]
-    assert not other.are_ready("reference"), "no model was needed"
+    assert [run["id"] for run in other.archive.recent("me")] == [run_id]
+    assert not other.memory.are_ready("reference"), "no model was needed"
     other.close()
 
 
 def test_opening_a_saved_run_where_it_was_made_opens_that_run(tiny, content):
-    before = [run["id"] for run in tiny.recent(None)]
-    assert tiny.import_run(content, "me") == json.loads(content)["run"]["id"]
-    assert [run["id"] for run in tiny.recent(None)] == before, "it is not listed twice"
+    before = [run["id"] for run in tiny.archive.recent(None)]
+    assert tiny.archive.read(content, "me") == json.loads(content)["run"]["id"]
+    assert [run["id"] for run in tiny.archive.recent(None)] == before, "it is not listed twice"
     forged = json.loads(content)
     forged["run"]["prompt"] = "another"
-    assert tiny.import_run(json.dumps(forged).encode(), "me") not in before
+    assert tiny.archive.read(json.dumps(forged).encode(), "me") not in before
 
 
 def change(content, path, value):
@@ -83,11 +83,72 @@ def test_damage_is_told_where_it_is(content, path, value, words):
         read_run(change(content, path, value), "me")
 
 
+def beams(**changes):
+    """A run of a method that no version has yet: a search by beams, a value for every token, a confidence."""
+    child = {"text": "a", "tokens": [1, 2], "prior": 0.5, "ended": False}
+    steps = [
+        {"kind": "expand", "node": 0, "children": [{"id": n, **child} for n in (1, 2, 3)], "priors": [[1, 0.5]]},
+        {"kind": "evaluate", "node": 1, "text": "a", "value": 0.7},
+        {"kind": "keep", "nodes": [1, 3]},
+        {"kind": "take", "path": [1]},
+    ]
+    detail = {
+        "tokens": [
+            {"id": 1, "text": "a", "node": 1, "implicit_value": -0.2, "top": [{"id": 1, "text": "a", "base": 0.5}]}
+        ],
+        "colour": {"number": "implicit_value", "title": "implicit value", "full": 2.0, "sign": 1},
+        "candidates": [
+            {"text": "a", "token_ids": [1], "finish_reason": "end", "p_correct": 0.4, "log_likelihood": -2.0}
+        ],
+        "tree": {"steps": steps, "shape": "beams"},
+        "confidence": 0.4,
+        "withheld": "a",
+        **changes,
+    }
+    cost = {"generated_tokens": 1, "forward_tokens": 1, "forward_passes": 1, "seconds": 0.1}
+    lane = {"method": "greedy", "status": "done", "options": {}, "begin": [7], "models": {}, "text": "a", "error": None}
+    lane |= {"token_ids": [1], "finish_reason": "end", "cost": cost, "detail": detail}
+    run = {
+        "id": "x",
+        "created": "2026-11-25T10:00:00.000+00:00",
+        "origin": "me",
+        "prompt": "Hi",
+        "system": "",
+        "seed": 0,
+    }
+    run |= {"max_new_tokens": 9, "stop": [], "earlier": [], "status": "done", "software": "x", "lanes": [lane]}
+    return json.dumps({"format": "realign-playground run 1", "run": run}).encode()
+
+
+def test_records_of_methods_to_come_are_read_whole(tiny):
+    run = read_run(beams(), "me")
+    told = json.loads(beams())["run"]["lanes"][0]
+    assert json.loads(json.dumps(run["lanes"][0])) == told
+    opened = tiny.open_run(tiny.archive.read(beams(), "me"))
+    assert opened["lanes"][0] == told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tokens": [{"id": 1, "text": "a", "value": "much"}]},
+        {"tokens": [{"id": 1, "text": "a", "node": 9}]},
+        {"candidates": [{"text": "a", "token_ids": [1], "finish_reason": "end", "p_correct": "yes"}]},
+        {"colour": {"number": "x", "title": "x", "full": 0, "sign": 1}},
+        {"tree": {"steps": [{"kind": "keep", "nodes": [4]}]}},
+        {"tree": {"steps": [], "shape": "spiral"}},
+    ],
+)
+def test_damaged_records_of_methods_to_come_are_told(changes):
+    with pytest.raises(UserError, match="lane 1"):
+        read_run(beams(**changes), "me")
+
+
 def test_a_run_with_a_method_or_options_of_another_version_is_told(tiny, content):
     with pytest.raises(UserError, match="no method 'magic'"):
-        tiny.import_run(change(content, ("run", "lanes", 0, "method"), "magic"), "me")
+        tiny.archive.read(change(content, ("run", "lanes", 0, "method"), "magic"), "me")
     with pytest.raises(UserError, match="lambda_ is 'x'"):
-        tiny.import_run(change(content, ("run", "lanes", 0, "options", "lambda_"), "x"), "me")
+        tiny.archive.read(change(content, ("run", "lanes", 0, "options", "lambda_"), "x"), "me")
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, -1])

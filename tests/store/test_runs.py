@@ -1,5 +1,6 @@
 """Runs in SQLite come back as they went in."""
 
+import json
 import sqlite3
 import uuid
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ lanes = st.fixed_dictionaries(
         "method": text,
         "status": st.sampled_from(["done", "stopped", "failed"]),
         "options": st.dictionaries(text, numbers | text | st.booleans(), max_size=3),
+        "begin": st.lists(st.integers(0, 50_000), max_size=3),
         "models": st.dictionaries(text, text, max_size=2),
         "text": text,
         "token_ids": st.lists(st.integers(0, 50_000), max_size=5),
@@ -86,6 +88,7 @@ def make(identifier, **changes):
                 "method": m,
                 "status": "done",
                 "options": {},
+                "begin": [],
                 "models": {},
                 "text": "",
                 "token_ids": [],
@@ -152,3 +155,22 @@ def test_a_backup_is_a_whole_copy_made_while_the_store_is_in_use(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         connection.backup(tmp_path / "no" / "folder.db")
     connection.close()
+
+
+def test_a_run_of_an_earlier_version_opens_as_one_of_this(store):
+    """There a forced beginning stood among DeRa's options, and nothing was said of colours and dials."""
+    store.save(make("old"))
+    token = {"id": 5, "text": "a", "log_prob": -1.0, "lambda": 0.5, "kl_to_reference": 0.25, "top": []}
+    with store._lock, store._db.atomic():
+        store._db["lanes"].update(
+            ("old", 0), {"begin": None, "detail": json.dumps({"tokens": [{"id": 5, "text": "a"}]})}
+        )
+        options = {"lambda_": 0.5, "begin": "5 6", "schedule": "1-2:1"}
+        changed = {"begin": None, "options": json.dumps(options), "detail": json.dumps({"tokens": [token]})}
+        store._db["lanes"].update(("old", 1), changed)
+    plain, mixed = store.load("old")["lanes"]
+    assert (plain["begin"], plain["detail"]["colour"]["number"]) == ([], "log_prob")
+    assert (mixed["begin"], mixed["options"]) == ([5, 6], {"lambda_": 0.5, "schedule": "1-2:1"})
+    assert mixed["detail"]["colour"]["number"] == "kl_to_reference"
+    assert mixed["detail"]["dial"] == {"title": "λ", "low": -1.0, "high": 5.0, "value": 0.5, "scheduled": True}
+    assert mixed["detail"]["tokens"] == [token]

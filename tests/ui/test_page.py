@@ -92,7 +92,7 @@ def test_stop_ends_a_run_and_keeps_the_text(page):
 def test_a_second_run_takes_the_place_of_the_first(page, embedded):
     def until_saved(prompt):
         for _ in range(600):
-            if any(run["prompt"] == prompt for run in embedded.recent(None)):
+            if any(run["prompt"] == prompt for run in embedded.archive.recent(None)):
                 return
             page.wait_for_timeout(100)
         raise AssertionError(f"{prompt} was not saved")
@@ -102,7 +102,7 @@ def test_a_second_run_takes_the_place_of_the_first(page, embedded):
     page.wait_for_function("document.querySelectorAll('.lane .token').length > 4")
     write(page, "Write a long letter.")
     until_saved("Write a very long story.")
-    assert "stopped" in {run["status"] for run in embedded.recent(None, "very long story")}
+    assert "stopped" in {run["status"] for run in embedded.archive.recent(None, "very long story")}
     page.wait_for_function("document.querySelectorAll('.lane .state.writing').length > 0")
     page.locator("#stop").click()
     expect(page.locator(".lane .state.writing")).to_have_count(0)

@@ -23,4 +23,4 @@ def test_an_emptied_text_is_no_default_and_an_emptied_number_is(tiny):
     options = chosen(schema, list(values.values()))
     assert "top" not in options
     with pytest.raises(UserError, match="lengths is ''"):
-        LaneRequest(method="rain", options=options).checked()
+        LaneRequest(method="rain", options=options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 
@@ -10,16 +10,17 @@ _HEAD = 2048
 """Most probable tokens looked at first when top-p is cut; the rest is sorted only if they do not suffice."""
 
 
-def mix(reference: torch.Tensor, aligned: torch.Tensor, lambda_: float) -> torch.Tensor:
-    """DeRa's mixture (1 - λ)·reference + λ·aligned of finite log-probabilities, normalised (Liu et al. 2024).
+def mix(rows: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
+    """The weighted sum of log-probabilities, normalised: of weights 1 - λ and λ DeRa's mixture (Liu et al. 2024).
 
-    Bit for bit `reference` at λ = 0 and `aligned` at λ = 1, so that DeRa there is plain decoding.
+    One row of weight 1 comes back bit for bit, so that a mixture of one model is plain decoding.
     """
-    if lambda_ == 0:
-        return reference
-    if lambda_ == 1:
-        return aligned
-    return (reference + lambda_ * (aligned - reference)).log_softmax(-1)
+    if len(rows) == 1 and weights[0] == 1:
+        return rows[0]
+    total = weights[0] * rows[0]
+    for row, weight in zip(rows[1:], weights[1:], strict=True):
+        total = total + weight * row
+    return total.log_softmax(-1)
 
 
 def flip_points(reference: torch.Tensor, aligned: torch.Tensor, low: float, high: float) -> list[tuple[float, int]]:

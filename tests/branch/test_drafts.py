@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from playground.decoders.base import Lane, Limits
+from playground.branch.lane import Lane, Limits
 from tests.tiny import make_tokenizer
 
 

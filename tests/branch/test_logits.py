@@ -11,11 +11,15 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from playground.decoders import logits
+from playground.branch import logits
 
 vectors = st.lists(st.floats(-12, 12, width=32), min_size=3, max_size=40).map(
     lambda v: (torch.tensor(v) + torch.arange(len(v)) * 1e-3).log_softmax(-1)
 )
+
+
+def mixed_at(reference, aligned, lambda_):
+    return logits.mix([reference, aligned], [1 - lambda_, lambda_])
 
 
 def kept(log_probs):
@@ -61,23 +65,22 @@ def test_repetition_penalty_is_that_of_transformers(log_probs, seen, penalty):
 @given(vectors, st.floats(-1, 5), st.floats(-50, 50))
 def test_a_constant_on_either_side_changes_no_mixture(log_probs, lambda_, constant):
     other = log_probs.flip(0)
-    mixed = logits.mix(log_probs, other, lambda_).log_softmax(-1)
-    assert torch.allclose(logits.mix(log_probs + constant, other, lambda_).log_softmax(-1), mixed, atol=1e-3)
-    assert torch.allclose(logits.mix(log_probs, other + constant, lambda_).log_softmax(-1), mixed, atol=1e-3)
+    mixed = mixed_at(log_probs, other, lambda_).log_softmax(-1)
+    assert torch.allclose(mixed_at(log_probs + constant, other, lambda_).log_softmax(-1), mixed, atol=1e-3)
+    assert torch.allclose(mixed_at(log_probs, other + constant, lambda_).log_softmax(-1), mixed, atol=1e-3)
 
 
 @given(vectors, st.floats(-1, 5))
 def test_the_mixture_is_the_normalised_geometric_mean(log_probs, lambda_):
     other = log_probs.flip(0)
     mean = log_probs.double().exp() ** (1 - lambda_) * other.double().exp() ** lambda_
-    assert torch.allclose(logits.mix(log_probs, other, lambda_).double().exp(), mean / mean.sum(), atol=1e-4)
+    assert torch.allclose(mixed_at(log_probs, other, lambda_).double().exp(), mean / mean.sum(), atol=1e-4)
 
 
 @given(vectors)
-def test_the_mixture_is_bit_for_bit_the_reference_at_0_and_the_aligned_at_1(log_probs):
-    other = log_probs.flip(0)
-    assert torch.equal(logits.mix(log_probs, other, 0), log_probs)
-    assert torch.equal(logits.mix(log_probs, other, 1), other)
+def test_a_mixture_of_one_is_bit_for_bit_that_one(log_probs):
+    assert torch.equal(logits.mix([log_probs], [1.0]), log_probs)
+    assert not torch.equal(logits.mix([log_probs], [0.5]), log_probs)
 
 
 @given(vectors, st.floats(0, 1, exclude_max=True))

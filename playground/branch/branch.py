@@ -1,0 +1,202 @@
+"""Texts under a policy, and branches: a growing answer with the texts of all variants behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from playground.branch import logits
+from playground.engine.engine import Asking
+from playground.engine.kv import Sequence
+from playground.engine.requests import Extend, Open, Want
+from playground.policy import Policy
+
+if TYPE_CHECKING:
+    from playground.branch.lane import Draft, Lane
+
+SHOWN = 5
+"""Candidates recorded for each token and distribution."""
+
+
+class Text:
+    """A text as every variant behind a policy reads it. `rows`: variant → its log-probabilities [vocabulary] of what
+    comes next. `policy` may be changed to another one of the same variants."""
+
+    def __init__(self, policy: Policy, sequences: dict[str, Sequence], rows: dict[str, torch.Tensor]):
+        self.policy, self.sequences, self.rows = policy, sequences, rows
+        self._mixed: dict[Policy, torch.Tensor] = {}
+
+    @property
+    def log_probs(self) -> torch.Tensor:
+        """What the policy says comes next: log-probabilities [vocabulary]."""
+        return self.under(self.policy)
+
+    def under(self, policy: Policy) -> torch.Tensor:
+        """The same under another policy of these variants."""
+        if policy not in self._mixed:
+            self._mixed[policy] = _mix(policy, self.rows)
+        return self._mixed[policy]
+
+    def fork(self) -> Text:
+        """A second text with the same past."""
+        return Text(self.policy, {name: s.fork() for name, s in self.sequences.items()}, self.rows)
+
+    def release(self) -> None:
+        """Give back all memory. Doing so twice does no harm."""
+        for sequence in self.sequences.values():
+            sequence.release()
+
+    def extend(self, tokens: tuple[int, ...]) -> Asking:
+        """Put tokens after the text. Returns what the policy says comes next."""
+        rows = yield [Extend(sequence, tokens) for sequence in self.sequences.values()]
+        self.rows, self._mixed = dict(zip(self.sequences, rows, strict=True)), {}
+        return self.log_probs
+
+    def score(self, tokens: tuple[int, ...]) -> Asking:
+        """Put tokens after the text. Returns the log-probability [n] of each under the policy; what comes after them
+        is then not known."""
+        want = Want.SCORES if self.policy.plain else Want.ALL
+        rows = yield [Extend(sequence, tokens, want) for sequence in self.sequences.values()]
+        self.rows, self._mixed = {}, {}
+        if self.policy.plain:
+            return rows[0]
+        mixed = _mix(self.policy, dict(zip(self.sequences, rows, strict=True)))
+        return mixed.gather(1, torch.tensor(tokens)[:, None])[:, 0]
+
+
+def open_texts(asked: list[tuple[Policy, dict[str, list[int]]]]) -> Asking:
+    """Begin texts, each a policy and the ids that every variant reads first; all in one round."""
+    opened = iter((yield [Open(variant, tuple(ids)) for _, prompts in asked for variant, ids in prompts.items()]))
+    texts = []
+    for policy, prompts in asked:
+        found = {variant: next(opened) for variant in prompts}
+        sequences = {variant: one.sequence for variant, one in found.items()}
+        texts.append(Text(policy, sequences, {variant: one.log_probs for variant, one in found.items()}))
+    return texts
+
+
+def _mix(policy: Policy, rows: dict[str, torch.Tensor]) -> torch.Tensor:
+    # In the order of names, so that the order in which a mixture is written changes no bit.
+    terms = sorted(policy.terms)
+    return logits.mix([rows[name] for name, _ in terms], [weight for _, weight in terms])
+
+
+Pick = Callable[["Branch"], int]
+"""Chooses a branch's next token."""
+
+
+@dataclass(eq=False)
+class Branch:
+    """One way the answer may go: its draft, the text that the models have read of it, and its random numbers.
+
+    The text may be behind the draft: tokens are put through when somebody wants to know what comes after them.
+    `describe`: (branch, token) → the record of a token that is about to be put down.
+    """
+
+    lane: Lane
+    draft: Draft
+    text: Text
+    rng: np.random.Generator
+    describe: Callable[[Branch, int], dict[str, Any]] | None = None
+    _read: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.draft.ended
+
+    @property
+    def log_probs(self) -> torch.Tensor:
+        """What the policy says comes next, once `look` has been through."""
+        return self.text.log_probs
+
+    def fork(self, *path: int) -> Branch:
+        """A branch with the same past; its random numbers are those of `path`, its draft has the first of them."""
+        twin = Branch(
+            self.lane, self.draft.fork(path[0]), self.text.fork(), self.lane.rng(*path), self.describe, self._read
+        )
+        return twin
+
+    def forks(self, n: int) -> list[Branch]:
+        """This branch and n - 1 forks of it, numbered."""
+        return [self, *(self.fork(number) for number in range(1, n))]
+
+    def release(self) -> None:
+        """Give back the memory of the text; the draft stays."""
+        self.text.release()
+
+    def look(self) -> Asking:
+        """Put through what the models have not read yet. Returns what the policy says comes next."""
+        new = tuple(self.draft.token_ids[self._read :])
+        if new:
+            yield from self.text.extend(new)
+            self._read += len(new)
+        return self.log_probs
+
+    def put(self, token: int) -> int:
+        """Write one more token: the next one of the lane's forced beginning as long as that lasts, else `token`.
+        Returns which it was. What was drawn is counted here, whether or not it gets into the answer."""
+        place = len(self.draft.token_ids)
+        if place < len(self.lane.begin):
+            token = self.lane.begin[place]
+        self.lane.cost.generated_tokens += 1
+        record = self.describe(self, token) if self.describe else token_record(self.lane, self.text, token)
+        self.draft.append(token, float(self.log_probs[token]), record)
+        if self.ended:
+            self.release()
+        return token
+
+    def grow(
+        self, pick: Pick, most: int | None = None, enough: Callable[[Draft], bool] = lambda draft: False
+    ) -> Asking:
+        """Write tokens as `pick` says until the answer has ended, `most` are written, or it is `enough`."""
+        written = 0
+        while not (self.ended or written == most or (written and enough and enough(self.draft))):
+            yield from self.look()
+            self.put(pick(self))
+            written += 1
+
+    def write_beginning(self) -> Asking:
+        """Write what the lane's beginning forces, before a search begins."""
+        yield from self.grow(lambda branch: 0, most=len(self.lane.begin))
+
+
+def token_record(lane: Lane, text: Text, token: int) -> dict[str, Any]:
+    """What is shown of a token: of one variant its log-probability and the likeliest candidates; of a mixture the
+    candidates under every variant, too."""
+    if not text.policy.plain:
+        return mixture_record(lane, {name: text.rows[name] for name in text.policy.names}, text.log_probs, token)
+    log_probs = text.log_probs
+    top = log_probs.topk(min(SHOWN, len(log_probs)))
+    return {
+        "log_prob": round(float(log_probs[token]), 5),
+        "top": [
+            {"id": i, "text": lane.decode_one(i), "p": round(p, 5)}
+            for i, p in zip(top.indices.tolist(), top.values.exp().tolist(), strict=True)
+        ],
+    }
+
+
+def mixture_record(lane: Lane, parts: dict[str, torch.Tensor], mixed: torch.Tensor, token: int) -> dict[str, Any]:
+    """What is shown of a token drawn from a mixture: KL(mixed‖part) in nats for each part, entropy of the mixture, and
+    the top candidates of any of them with all their probabilities. All before temperature and truncation."""
+    rows = torch.stack([*parts.values(), mixed])
+    ids = torch.cat([rows.topk(min(SHOWN, rows.shape[1])).indices.view(-1), torch.tensor([token])]).unique()
+    ids = ids[mixed[ids].argsort(descending=True)]
+    columns = rows[:, ids].exp().T.tolist()
+    return {
+        "log_prob": round(float(mixed[token]), 5),
+        **{f"kl_to_{name}": round(float(logits.kl(mixed, row)), 5) for name, row in parts.items()},
+        "entropy": round(float(logits.entropy(mixed)), 5),
+        "top": [
+            {
+                "id": i,
+                "text": lane.decode_one(i),
+                **{name: round(p, 5) for name, p in zip((*parts, "mixed"), ps, strict=True)},
+            }
+            for i, ps in zip(ids.tolist(), columns, strict=True)
+        ],
+    }

@@ -1,0 +1,248 @@
+"""The record of a run: plain data with named parts, which the service writes and everything else reads.
+
+Numbers that a method has of its own (a divergence, a value, a confidence) stand under their names beside the known
+parts: of a token, of a candidate token (a probability under each model), and of one of several answers (its scores).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Whole = Annotated[int, Field(ge=0, lt=2**53)]
+Status = Literal["done", "stopped", "failed"]
+
+
+class CostRecord(TypedDict, closed=True):
+    """See `types.Cost`."""
+
+    generated_tokens: Whole
+    forward_tokens: Whole
+    forward_passes: Whole
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+Flip = TypedDict("Flip", {"lambda": Number, "id": Whole, "text": str}, closed=True)
+"""From this setting of the lane's dial on, the token would be this one."""
+
+
+class TopToken(TypedDict, extra_items=Number | None):
+    """A candidate for a token's place; its probabilities by name: `p`, or each model's and `mixed`."""
+
+    id: Whole
+    text: str
+
+
+class Token(TypedDict, extra_items=Number | None):
+    """A token of the answer; numbers by name, as `log_prob` or `kl_to_reference`, in nats."""
+
+    id: Whole
+    text: str
+    top: NotRequired[list[TopToken]]
+    flips: NotRequired[list[Flip]]
+    node: NotRequired[Whole | None]
+    """The node of the search that it belongs to."""
+
+
+class Candidate(TypedDict, extra_items=Number | None):
+    """One of several answers; scores by name."""
+
+    text: str
+    token_ids: list[Whole]
+    finish_reason: str
+
+
+class ColourRecord(TypedDict, closed=True):
+    """Which number colours the tokens: `sign` times the one named `number`; `full` is the strongest colour."""
+
+    number: str
+    title: str
+    full: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    sign: Literal[1, -1]
+
+
+class DialRecord(TypedDict, closed=True):
+    """An option that can be turned after the fact; `flips` of the tokens belong to it."""
+
+    title: str
+    low: Number
+    high: Number
+    value: Number
+    scheduled: NotRequired[bool]
+
+
+class Child(TypedDict, closed=True):
+    """A new node of a search."""
+
+    id: Whole
+    text: str
+    tokens: list[Whole]
+    prior: Number
+    ended: bool
+
+
+class Order(TypedDict, closed=True):
+    """How a question about a text was answered."""
+
+    order: str
+    answer: str
+    p_good: Number
+
+
+Path = Annotated[list[Whole], Field(min_length=1)]
+States = list[tuple[Whole, Number, Number]]
+"""(node, visits, value) each."""
+
+
+class Select(TypedDict, closed=True):
+    """The search looks at the end of this path."""
+
+    kind: Literal["select"]
+    path: Path
+
+
+class Expand(TypedDict, closed=True):
+    """A node gets children (`widen`: further ones). Of beams a child is a chunk."""
+
+    kind: Literal["expand", "widen"]
+    node: Whole
+    children: list[Child]
+    priors: list[tuple[Whole, Number]]
+
+
+class Evaluate(TypedDict, closed=True):
+    """A text was judged."""
+
+    kind: Literal["evaluate"]
+    node: Whole
+    text: str
+    value: Number
+    orders: NotRequired[list[Order]]
+
+
+class Backup(TypedDict, closed=True):
+    """A value goes up a path."""
+
+    kind: Literal["backup"]
+    path: Path
+    value: Number
+    set: States
+
+
+class Similar(TypedDict, closed=True):
+    """A node that reads almost the same gets a part of the value."""
+
+    kind: Literal["similar"]
+    node: Whole
+    sibling: Whole
+    similarity: Number
+    set: States
+
+
+class Keep(TypedDict, closed=True):
+    """Of the ends of all beams these are kept; the others are dropped."""
+
+    kind: Literal["keep"]
+    nodes: Path
+
+
+class Commit(TypedDict, closed=True):
+    """A node joins the answer; `rewind`: another one than the model alone would have taken."""
+
+    kind: Literal["commit"]
+    node: Whole
+    rewind: bool
+    priors: list[tuple[Whole, Number]]
+
+
+class Take(TypedDict, closed=True):
+    """The search ends with this path."""
+
+    kind: Literal["take"]
+    path: Path
+
+
+Step = Annotated[Select | Expand | Evaluate | Backup | Similar | Keep | Commit | Take, Field(discriminator="kind")]
+
+
+class Search(TypedDict, extra_items=Any):
+    """A search as the steps that built it; whatever else a method keeps of it stands beside them."""
+
+    steps: list[Step]
+    shape: NotRequired[Literal["tree", "beams"]]
+    """How it is drawn."""
+
+
+class Detail(TypedDict, extra_items=Any):
+    """What a lane has to show beside its answer; what is not named here is the method's own."""
+
+    tokens: list[Token]
+    colour: NotRequired[ColourRecord]
+    dial: NotRequired[DialRecord]
+    candidates: NotRequired[list[Candidate]]
+    chosen: NotRequired[Whole | None]
+    scorer: NotRequired[str | None]
+    warning: NotRequired[str | None]
+    evaluator: NotRequired[str]
+    questions: NotRequired[list[str]]
+    tree: NotRequired[Search | None]
+
+
+class LaneRecord(TypedDict, closed=True):
+    """One lane of a run, ended or under way."""
+
+    method: str
+    status: Status
+    options: dict[str, Any]
+    begin: list[Whole]
+    models: dict[str, str]
+    text: str
+    token_ids: list[Whole]
+    finish_reason: str | None
+    error: str | None
+    cost: CostRecord
+    detail: Detail
+
+
+class RunRecord(TypedDict, closed=True):
+    """A run as it is saved, handed out and drawn."""
+
+    id: str
+    created: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT[0-9:.+-]{8,20}Z?$")]
+    origin: str
+    prompt: Annotated[str, Field(min_length=1)]
+    system: str
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    max_new_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
+    stop: list[str]
+    earlier: list[tuple[str, str]]
+    status: Status
+    software: str
+    lanes: Annotated[list[LaneRecord], Field(min_length=1, max_length=6)]
+
+
+def upgraded(lane: dict[str, Any]) -> dict[str, Any]:
+    """A lane as this version writes it, from one of an earlier version: the forced beginning stood among the options,
+    and what colours the tokens was not said. Anything else comes back as it is."""
+    if "begin" in lane:
+        return lane
+    lane = {**lane, "begin": []}
+    options, detail = lane.get("options"), lane.get("detail")
+    if isinstance(options, dict) and isinstance(text := options.get("begin"), str):
+        lane["options"] = {name: value for name, value in options.items() if name != "begin"}
+        lane["begin"] = [int(part) for part in text.split() if part.isdecimal()]
+    if isinstance(detail, dict) and "colour" not in detail:
+        lane["detail"] = detail | _drawing_of(detail, lane.get("options") or {})
+    return lane
+
+
+def _drawing_of(detail: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    tokens = detail.get("tokens")
+    if not (isinstance(tokens, list) and tokens and isinstance(tokens[0], dict) and "kl_to_reference" in tokens[0]):
+        return {"colour": {"number": "log_prob", "title": "surprise −log p", "full": 6.0, "sign": -1}}
+    colour = {"number": "kl_to_reference", "title": "KL(mixed‖reference)", "full": 1.5, "sign": 1}
+    dial = {"title": "λ", "low": -1.0, "high": 5.0, "value": options.get("lambda_")}
+    return {"colour": colour, "dial": dial | ({"scheduled": True} if options.get("schedule") else {})}

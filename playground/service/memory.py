@@ -1,0 +1,118 @@
+"""What is in memory: models, their variants and the encoder models beside them, each loaded when first needed."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from functools import partial
+
+from playground.engine.engine import Engine
+from playground.engine.runner import Runner
+from playground.errors import UserError
+from playground.models.fetch import Progress
+from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model, pick_device
+from playground.models.prompts import encode_chat
+from playground.models.specs import Catalogue, add_found_adapters
+from playground.policy import Policy
+from playground.settings import Settings
+
+
+class Memory:
+    """Loads what is asked for, once, and hands it to the engine."""
+
+    def __init__(self, settings: Settings, catalogue: Catalogue, engine: Engine, progress: Progress):
+        self.settings, self.catalogue, self.engine, self.progress = settings, catalogue, engine, progress
+        self._runners: dict[str, Runner] = {}
+        self._ready: set[str] = set()
+        self._loading = threading.Lock()
+
+    def discover(self) -> None:
+        """Take adapters that have been trained since into the catalogue."""
+        add_found_adapters(self.catalogue, self.settings.adapters)
+
+    def are_ready(self, *variants: str) -> bool:
+        """Whether these variants are in memory."""
+        return set(variants) <= self._ready
+
+    def are_readers_ready(self, *names: str) -> bool:
+        """Whether these encoder models are in memory."""
+        return True
+
+    def variants_of(self, *policies: Policy) -> tuple[str, ...]:
+        """The variants behind policies, each once. Raises UserError for an unknown name."""
+        known = self.catalogue.variants.keys() | self.catalogue.mixtures.keys()
+        if any(name not in known for policy in policies for name in policy.names):
+            self.discover()
+        return tuple(dict.fromkeys(name for policy in policies for name in self.catalogue.resolve(policy).names))
+
+    def ensure(self, *variants: str, progress: Progress | None = None) -> None:
+        """Make variants ready: load their models and what they have learned. Raises UserError."""
+        for name in variants:
+            if name not in self.catalogue.variants:
+                self.discover()
+            if name in self._ready:  # without the lock: a model that loads for minutes holds up nobody else
+                continue
+            spec = self.catalogue.variant(name)
+            with self._loading:
+                if name in self._ready:
+                    continue
+                if spec.model not in self._runners:
+                    self._runners[spec.model] = self._load(spec.model, progress or self.progress)
+                runner = self._runners[spec.model]
+                if spec.adapter:
+                    in_a_thread_that_ends(partial(runner.loaded.attach, name, spec.adapter))
+                self.engine.add_variant(name, runner, name if spec.adapter else None)
+                self._ready.add(name)
+
+    def ensure_readers(self, *names: str, progress: Progress | None = None) -> None:
+        pass
+
+    def _load(self, model: str, progress: Progress) -> Runner:
+        def load() -> Runner:
+            loaded = load_model(
+                model,
+                self.catalogue.models[model],
+                self.settings.cache,
+                pick_device(self.settings.device),
+                self.settings.precision,
+                progress,
+            )
+            return Runner(loaded, self.settings.kv_megabytes << 20)
+
+        return in_a_thread_that_ends(load)
+
+    def model_of(self, variant: str) -> LoadedModel:
+        """The loaded model of a variant that is ready."""
+        return self._runners[self.catalogue.variant(variant).model].loaded
+
+    def check_one_tokenizer(self, subject: str, variants: tuple[str, ...]) -> None:
+        """Raise UserError where variants have different tokenizers."""
+        models = [self.model_of(variant) for variant in variants]
+        for other in models[1:]:
+            if other is not models[0] and other.tokenizer.get_vocab() != models[0].tokenizer.get_vocab():
+                raise UserError(
+                    f"{subject}: {models[0].name} and {other.name} have different tokenizers, so their "
+                    "probabilities cannot be mixed; choose variants of models with one tokenizer."
+                )
+
+    def encode(self, variant: str, prompt: str, room: int, what: str, system: str = "", earlier=()) -> list[int]:
+        """A prompt's ids for a variant. Raises UserError if an answer of `room` tokens is over the context; `what`
+        names the prompt."""
+        loaded, prefix = self.model_of(variant), self.catalogue.variant(variant).prefix
+        ids = encode_chat(loaded.tokenizer, prompt, system, prefix, earlier)
+        if len(ids) + room > loaded.context:
+            raise UserError(
+                f"{what} is {len(ids):,} tokens long for {variant}, and with {room:,} new ones "
+                f"that is over the context of {loaded.context:,}; shorten the prompt or ask for fewer tokens."
+            )
+        return ids
+
+    def fingerprint(self, variant: str) -> str:
+        """What exactly a variant was: model, precision, adapter and prefix."""
+        spec, loaded = self.catalogue.variant(variant), self.model_of(variant)
+        parts = [spec.model, loaded.precision]
+        if spec.adapter:
+            parts.append(f"adapter {loaded.adapters[variant][:12]}")
+        if spec.prefix:
+            parts.append(f"prefix {hashlib.sha256(spec.prefix.encode()).hexdigest()[:12]}")
+        return " · ".join(parts)

@@ -1,0 +1,215 @@
+"""The service: a request in, a run out. The page, the command line and the API all come through here; none of them
+talks to the engine or the store.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from playground.branch.lane import Draft, Lane, Limits
+from playground.decoders.base import policies, readers
+from playground.engine.engine import Engine, Task
+from playground.errors import UserError, shown
+from playground.models.fetch import Progress, no_progress
+from playground.models.specs import Catalogue, VariantSpec, read_catalogue
+from playground.policy import Policy
+from playground.record import LaneRecord, RunRecord
+from playground.requests import LaneRequest, PromptRequest, RunRequest
+from playground.scorers import ScorerChoice
+from playground.service.archive import Archive
+from playground.service.memory import Memory
+from playground.service.methods import list_methods, options_schema
+from playground.service.running import LaneRun, Run
+from playground.settings import Settings
+from playground.store.connection import Connection
+
+
+class Playground:
+    """Everything behind the page. Make one per process; `close` it at the end."""
+
+    def __init__(self, settings: Settings | None = None, progress: Progress = no_progress):
+        self.settings = settings or Settings()
+        self.catalogue: Catalogue = read_catalogue(self.settings.catalogue)
+        self.database = Connection(self.settings.database)
+        self.archive = Archive(self.database)
+        self.engine = Engine(self.settings.max_lanes_at_once)
+        self.memory = Memory(self.settings, self.catalogue, self.engine, progress)
+        self._running: dict[str, Run] = {}
+
+    @property
+    def secret(self) -> str:
+        """What ids that leave this server are sealed with."""
+        return self.settings.secret or self.database.secret
+
+    def close(self) -> None:
+        self.engine.close()
+        self.archive.close()
+        self.database.close()
+
+    def methods(self) -> list[dict[str, Any]]:
+        """Every method with the JSON Schema of its options; models are listed as examples."""
+        self.memory.discover()
+        return list_methods(self.catalogue)
+
+    def options_schema(self, method: str) -> dict[str, Any]:
+        """The JSON Schema of a method's options."""
+        self.memory.discover()
+        return options_schema(self.catalogue, method)
+
+    def is_ready_for(self, lanes: Iterable[LaneRequest]) -> bool:
+        """Whether all that these lanes ask is in memory. Raises UserError for a model that is unknown."""
+        return all(
+            self.memory.are_ready(*self.memory.variants_of(*policies(lane.options)))
+            and self.memory.are_readers_ready(*readers(lane.options))
+            for lane in lanes
+        )
+
+    def load_for(self, lanes: Iterable[LaneRequest], progress: Progress) -> None:
+        """Bring all that these lanes ask into memory. Raises UserError."""
+        for lane in lanes:
+            self.memory.ensure(*self.memory.variants_of(*policies(lane.options)), progress=progress)
+            self.memory.ensure_readers(*readers(lane.options), progress=progress)
+
+    def start(self, request: RunRequest, origin: str = "api", progress: Progress | None = None) -> Run:
+        """Begin a run and return at once (but for the loading of models). Raises UserError if it cannot begin."""
+        lanes = [self.prepare(request, lane, progress) for lane in request.lanes]
+        run = Run(request, lanes, origin)
+        run.on_over = lambda over: self.archive.keep(over, self._is_kept)
+        self._running[run.id] = run
+
+        def end_of(lane: LaneRun):
+            def ended(task: Task) -> None:
+                lane.ended(task)
+                run.lane_ended()
+
+            return ended
+
+        for lane in lanes:
+            lane.lane.listener = run.note
+            lane.task = self.engine.submit(lane.asking(), lane.cost, end_of(lane))
+        return run
+
+    def _is_kept(self, run: Run) -> None:
+        self._running.pop(run.id, None)
+        run.close()
+
+    def prepare(self, request: RunRequest, wanted: LaneRequest, progress: Progress | None = None) -> LaneRun:
+        """One lane of a request, ready to be submitted to the engine. Raises UserError if it cannot run."""
+        variants, lane = self._lane(
+            request, wanted.method, policies(wanted.options), readers(wanted.options), wanted.begin, progress
+        )
+        return LaneRun(wanted, lane, {variant: self.memory.fingerprint(variant) for variant in variants})
+
+    def _lane(
+        self,
+        request: PromptRequest,
+        subject: str,
+        asked: Iterable[Policy],
+        read_by: Iterable[str],
+        begin: tuple[int, ...] | str = (),
+        progress: Progress | None = None,
+    ) -> tuple[tuple[str, ...], Lane]:
+        """A lane, and the variants behind the policies it asks, which are made ready. `subject` names it in errors."""
+        memory, room = self.memory, request.max_new_tokens
+        variants = memory.variants_of(*asked)
+        memory.ensure(*variants, progress=progress)
+        memory.ensure_readers(*read_by, progress=progress)
+        memory.check_one_tokenizer(subject, variants)
+        first = memory.model_of(variants[0])
+
+        @cache
+        def encode(variant: str) -> list[int]:
+            return memory.encode(variant, request.prompt, room, "The prompt", request.system, request.earlier)
+
+        for variant in variants:
+            encode(variant)
+        lane = Lane(
+            encode=encode,
+            tokenizer=first.tokenizer,
+            end_ids=first.end_ids,
+            limits=Limits(room, request.stop),
+            seed=request.seed,
+            prompt=request.conversation,
+            ask=partial(memory.encode, room=room, what="A question about the answer"),
+            resolve=self.catalogue.resolve,
+        )
+        lane.begin = tuple(lane.ids(begin)) if isinstance(begin, str) else begin
+        known = first.model.config.vocab_size
+        if any(token >= known for token in lane.begin):
+            raise UserError(
+                f"The answer begins with token {max(lane.begin)}, but the model knows {known:,} tokens only."
+            )
+        if len(lane.begin) > room:
+            raise UserError(
+                f"The answer begins with {len(lane.begin):,} tokens, over its limit of {room:,}; raise the limit."
+            )
+        return variants, lane
+
+    def compare(self, request: RunRequest, origin: str = "api") -> RunRecord:
+        """Run to the end and return the result."""
+        run = self.start(request, origin)
+        try:
+            run.wait()
+        finally:
+            run.stop()
+        return run.result()
+
+    def each(
+        self, jobs: list[tuple[str, LaneRequest, int]], max_new_tokens: int, watch: Progress = no_progress
+    ) -> Iterator[LaneRecord]:
+        """Many lanes, each (prompt, lane, seed), in shared batches; the lanes' results in order, as they come.
+        Nothing is saved. Left early, what is still to do is stopped."""
+        works: deque[LaneRun] = deque()
+        try:
+            for prompt, lane, seed in jobs:
+                request = RunRequest.checked(prompt=prompt, lanes=[lane], max_new_tokens=max_new_tokens, seed=seed)
+                work = self.prepare(request, lane)
+                work.task = self.engine.submit(work.asking(), work.cost, work.ended)
+                works.append(work)
+            for done in range(1, len(jobs) + 1):
+                work = works.popleft()
+                work.task.wait()
+                watch(done / len(jobs), f"{done} of {len(jobs)} answers")
+                yield work.result()
+        finally:
+            for work in works:
+                work.task.stop()
+
+    def scores(self, scorer: str, texts: list[tuple[str, str]], variant: str = "reference") -> list[float]:
+        """A scorer on (prompt, response) pairs, in shared batches; `variant` is taken for what wrote them. Raises
+        UserError."""
+        choice, writer, tasks = ScorerChoice(scorer), Policy(variant), []
+        for prompt, response in texts:
+            request = PromptRequest.checked(prompt=prompt, max_new_tokens=1)
+            _, lane = self._lane(request, choice.name, (writer, *policies(choice.options)), readers(choice.options))
+            ids = lane.ids(response)
+            given = Draft(lane, 0, token_ids=[*ids, lane.tokenizer.eos_token_id] if ids else [], text=response)
+            tasks.append(self.engine.submit(choice.run(lane, writer, [given])))
+        return [task.wait()[0] for task in tasks]
+
+    def adapter_variant(self, name: str) -> str:
+        """The variant of an adapter given by a variant's name or as a folder, which is added to the catalogue."""
+        if name in self.catalogue.variants:
+            return name
+        folder = Path(name).resolve()
+        if not (folder / "adapter_config.json").is_file():
+            raise UserError(
+                f"{shown(name)} is neither a variant ({', '.join(self.catalogue.variants)}) nor an adapter's folder."
+            )
+        model = self.catalogue.variant("reference").model
+        self.catalogue.variants[folder.name] = VariantSpec(title=folder.name, model=model, adapter=folder)
+        return folder.name
+
+    def open_run(self, run_id: str) -> RunRecord:
+        """A run by its id, whether it is still going on or saved. Raises UserError."""
+        running = self._running.get(run_id)
+        return running.result() if running else self.archive.open(run_id)
+
+    def stop(self, run_id: str) -> None:
+        """Stop a run if it is still going on."""
+        if running := self._running.get(run_id):
+            running.stop()
