@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from playground import cli
+from playground.cli.compare import printable
 from playground.decoders import DECODERS
 from playground.store.exchange import read_run
 
@@ -119,5 +120,12 @@ def test_as_a_process_it_prints_no_traceback(on_tiny):
     assert "Traceback" not in done.stderr and "nan" in done.stderr
 
 
+def test_help_loads_no_model_code():
+    heavy = "{'torch', 'transformers', 'gradio', 'pandas'}"
+    code = f"import sys; from playground.cli import parser; parser().format_help(); print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_terminal_output_holds_no_control_characters():
-    assert cli._printable("a\x1b[31mb\n\u202ec") == "a\ufffd[31mb\n\ufffdc"
+    assert printable("a\x1b[31mb\n\u202ec") == "a\ufffd[31mb\n\ufffdc"

@@ -93,7 +93,7 @@ def test_a_training_is_stopped_resumed_and_its_adapter_joins_the_list(trainings)
 def test_a_training_stopped_while_it_gets_ready_is_stopped_not_failed(trainings, monkeypatch, tmp_path):
     asked, out = threading.Event(), trainings.folder / "mine"
     asked.set()
-    monkeypatch.setattr(cli, "_asked_to_stop", lambda: contextlib.nullcontext(asked))
+    monkeypatch.setattr(cli.train, "_asked_to_stop", lambda: contextlib.nullcontext(asked))
     for name, value in trainings.settings.as_environment().items():
         monkeypatch.setenv(name, value)
     (tmp_path / "rows.jsonl").write_text(ROWS)
