@@ -64,7 +64,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     try:
         result = playground.compare(request, origin="command line")
         if saved:
-            run = playground.export_run(result["id"])
+            run = playground.archive.write(result["id"])
             saved.write_bytes(gzip.compress(run, mtime=0) if saved.suffix == ".gz" else run)
     finally:
         playground.close()
