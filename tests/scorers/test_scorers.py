@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playground.engine.requests import Opened
+from playground.engine.requests import Extend, Opened
 from playground.policy import Policy
 from playground.scorers import SCORERS, ScorerChoice
 from playground.scorers.refusal import refuses
 from playground.scorers.self_eval import HARMLESSNESS
-from tests.fakes import VOCABULARY, FakeSequence, drive, make_lane, random_script
+from tests.fakes import VOCABULARY, FakeSequence, answer, drive, make_lane, random_script
 
 WRITER = Policy("reference")
 texts = st.text(st.sampled_from(VOCABULARY[:-1]), max_size=15)
@@ -148,3 +148,99 @@ def test_answers_are_read_in_place_with_the_question_around_them(tiny):
     assert {order["order"] for order in hard.how["orders"]} == {"good first", "bad first"}
     first, again = tiny.scores("self_eval", [("the fox", "jumps"), ("the fox", "jumps")])
     assert first.how == again.how
+
+
+def put_through(asking, script):
+    """Run a generator; returns (its result, how many tokens it put through)."""
+    tokens, answers = 0, None
+    try:
+        while True:
+            requests = asking.send(answers)
+            tokens += sum(len(request.tokens) for request in requests if isinstance(request, Extend))
+            answers = [answer(script, request) for request in requests]
+    except StopIteration as end:
+        return end.value, tokens
+
+
+def grow(draft, text):
+    for character in text:
+        draft.append(VOCABULARY.index(character))
+
+
+@pytest.mark.parametrize("choice", ["mean_log_prob", "rrhf(reduce=sum)", "implicit", "implicit(reduce=sum)"])
+@given(parts=st.lists(texts, min_size=1, max_size=4))
+def test_of_an_answer_that_grows_only_new_tokens_are_put_through(choice, parts):
+    script, scorer = random_script(7), ScorerChoice(choice)
+    lane, [draft] = answers("")
+    models = 2 if scorer.name == "implicit" else 1
+    for part in parts:
+        grow(draft, part)
+        [score], tokens = put_through(scorer.run(lane, WRITER, [draft]), script)
+        assert tokens == models * len(part)
+    whole, drafts = answers("".join(parts))
+    assert drive(scorer.run(whole, WRITER, drafts), script) == pytest.approx([score], abs=1e-4)
+
+
+def test_beams_that_share_a_beginning_share_what_was_read_of_it():
+    script, scorer = random_script(7), ScorerChoice("implicit")
+    lane, [draft] = answers("once upon")
+    put_through(scorer.run(lane, WRITER, [draft]), script)
+    beams = [draft.fork(number) for number in range(3)]
+    for beam, text in zip(beams, (" a", " the", ""), strict=True):
+        grow(beam, text)
+    _, tokens = put_through(scorer.run(lane, WRITER, beams), script)
+    assert tokens == 2 * (2 + 4)
+    _, again = put_through(scorer.run(lane, WRITER, beams[:1]), script)
+    assert again == 0
+
+
+def test_memory_of_answers_that_are_no_longer_asked_about_is_given_back():
+    script, scorer = random_script(7), ScorerChoice("rrhf")
+    lane, drafts = answers("one", "two")
+    put_through(scorer.run(lane, WRITER, drafts), script)
+    [known] = [kept for key, kept in lane.kept.items() if key[0] == "read"]
+    texts_of = {ids: text for ids, (text, _) in known.items()}
+    put_through(scorer.run(lane, WRITER, drafts[:1]), script)
+    released = {ids: all(s.released for s in text.sequences.values()) for ids, text in texts_of.items()}
+    assert released == {(): False, tuple(drafts[0].token_ids): False, tuple(drafts[1].token_ids): True}
+
+
+@given(text=texts.filter(bool))
+def test_sum_and_mean_are_of_the_same_numbers(text):
+    script = random_script(2)
+    for name in ("mean_log_prob", "implicit"):
+        lane, drafts = answers(text)
+        [mean] = drive(ScorerChoice(name).run(lane, WRITER, drafts), script)
+        [total] = drive(ScorerChoice(f"{name}(reduce=sum)").run(lane, WRITER, drafts), script)
+        assert total == pytest.approx(mean * len(text), abs=1e-3)
+
+
+@given(text=texts.filter(bool))
+def test_an_answer_is_read_under_a_mixture_as_the_mixture_says(text):
+    script, mixture = random_script(2), Policy("0.5*reference+1.5*aligned")
+    lane, [draft] = answers(text)
+    [found] = drive(ScorerChoice(f"mean_log_prob(under={mixture})").run(lane, WRITER, [draft]), script)
+    ids, expected = tuple(draft.token_ids), 0.0
+    for at, token in enumerate(ids):
+        mixed = 0.5 * script("reference", ids[:at]) + 1.5 * script("aligned", ids[:at])
+        expected += float(mixed.log_softmax(-1)[token])
+    assert found == pytest.approx(expected / len(ids), abs=1e-4)
+
+
+def test_the_variants_that_a_scorer_asks_are_its_options():
+    lane, drafts = answers("some text")
+    asked = set()
+    script = random_script()
+
+    def watching(variant, ids):
+        asked.add(variant)
+        return script(variant, ids)
+
+    drive(ScorerChoice("implicit(tuned=told,untuned=half)").run(lane, WRITER, drafts), watching)
+    assert asked == {"told", "half"}
+
+
+def test_a_choice_is_written_in_its_shortest_form():
+    assert ScorerChoice(" implicit ( reduce=mean, tuned = told ) ") == "implicit(tuned=told)"
+    assert ScorerChoice("implicit(tuned=aligned)") == "implicit"
+    assert ScorerChoice(ScorerChoice("implicit(tuned=told)")).options.tuned == "told"
