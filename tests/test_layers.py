@@ -20,7 +20,7 @@ MAY = {
     "figures": PLAIN,
     "scorers": PLAIN | {"engine"},
     "decoders": PLAIN | {"engine", "models", "scorers"},
-    "training": PLAIN | {"models", "scorers", "decoders", "requests", "service", "figures"},
+    "training": PLAIN | {"models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"decoders"},
     "service": PLAIN | {"models", "engine", "decoders", "scorers", "store", "requests"},
     "evaluation": PLAIN | {"service", "requests", "scorers", "models"},
