@@ -172,7 +172,7 @@ class TrainTab:
         told = self.trainings.read(name)
         at_work = told["state"] in ("preparing", "training")
         if told["state"] == "done":
-            self.playground.discover()
+            self.playground.memory.discover()
         figure = gr.update(value=training_figure(told), visible=True) if told["losses"] else gr.update(visible=False)
         return _status(name, told), figure, gr.Timer(active=at_work), gr.update(choices=self._starts())
 
