@@ -178,8 +178,9 @@ class TrainTab:
 
     def _starts(self) -> list[tuple[str, str]]:
         model = self.playground.catalogue.variant("reference").model
-        variants = self.playground.catalogue.writers.items()
-        return [("A fresh adapter", "")] + [(v.title, n) for n, v in variants if v.adapter and v.model == model]
+        variants = self.playground.catalogue.variants.items()
+        usable = [(v.title, n) for n, v in variants if v.writes and v.adapter and v.model == model]
+        return [("A fresh adapter", ""), *usable]
 
 
 def _status(name: str, told: dict[str, Any]) -> str:
