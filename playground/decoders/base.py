@@ -67,6 +67,11 @@ class Dial:
     turned: Callable[[Any, list[dict[str, Any]], int, float], Options]
     mixture: Callable[[Any, float], Policy]
 
+    @property
+    def name(self) -> str:
+        """What a setting is called in reports."""
+        return self.option.rstrip("_")
+
 
 @dataclass(frozen=True)
 class Decoder:

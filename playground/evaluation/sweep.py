@@ -47,8 +47,8 @@ def sweep(
     """All settings of the method's dial on all prompts as one batch. Returns what `evaluate` reports, for each setting:
     refusal rate, mean tokens, KL per token to the models that it mixes (nats), mean score; and the answers
     [setting][prompt]. A dial `lambda_` gives {"n", "lambdas": [{"lambda", …}]}. Raises UserError."""
-    option = decoder(method).dial.option
-    name = option.rstrip("_")
+    dial = decoder(method).dial
+    option, name = dial.option, dial.name
     lanes = [LaneRequest(method=method, options={**(options or {}), option: setting}) for setting in settings]
     jobs = [(prompt, lane, 0) for lane in lanes for prompt in prompts]
     sums = [_Sums() for _ in settings]
