@@ -275,9 +275,9 @@ class Playground:
                 if spec.model not in self._runners:
                     self._runners[spec.model] = self._load(spec.model, progress or self.progress)
                 runner = self._runners[spec.model]
-                if spec.adapter:
-                    in_a_thread_that_ends(partial(runner.loaded.attach, name, spec.adapter))
-                self.engine.add_variant(name, runner, name if spec.adapter else None)
+                if spec.folders:
+                    in_a_thread_that_ends(partial(runner.loaded.attach, name, *spec.folders))
+                self.engine.add_variant(name, runner, runner.loaded.adapter_of(name))
                 self._ready.add(name)
 
     def _load(self, model: str, progress: Progress) -> Runner:
@@ -380,11 +380,11 @@ class Playground:
             return self._embedder
 
     def _fingerprint(self, variant: str) -> str:
-        """What exactly a variant was: model, precision, adapter and prefix."""
+        """What exactly a variant was: model, precision, what it has learned, and prefix."""
         spec, loaded = self.catalogue.variant(variant), self.model_of(variant)
         parts = [spec.model, loaded.precision]
-        if spec.adapter:
-            parts.append(f"adapter {loaded.adapters[variant][:12]}")
+        if variant in loaded.learned:
+            parts += [f"{kind} {digest[:12]}" for kind, digest in loaded.learned[variant].digests.items()]
         if spec.prefix:
             parts.append(f"prefix {hashlib.sha256(spec.prefix.encode()).hexdigest()[:12]}")
         return " · ".join(parts)

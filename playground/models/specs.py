@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError, field_validator
 
 from playground.errors import UserError, shown
 
@@ -17,6 +17,19 @@ Name = Annotated[str, StringConstraints(pattern=_NAME)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["int4", "bf16", "fp32"]
 PRECISIONS: tuple[str, ...] = ("int4", "bf16", "fp32")
+KINDS = {
+    "adapter": "adapter_config.json",
+    "soft_prompt": "soft_prompt.safetensors",
+    "value_head": "value_head.safetensors",
+    "self_evaluation": "self_evaluation.safetensors",
+}
+"""What a variant may have learned, by the file in its folder that tells the kind."""
+KINDS_THAT_WRITE = {"adapter", "soft_prompt"}
+
+
+def kinds_in(folder: Path) -> dict[str, str]:
+    """The kinds that a folder holds, with the file that each is known by."""
+    return {kind: name for kind, name in KINDS.items() if (folder / name).is_file()}
 
 
 class _Strict(BaseModel):
@@ -90,14 +103,26 @@ class ArenaSpec(_Strict):
 
 
 class VariantSpec(_Strict):
-    """Base weights, base + adapter, or base + prefix (or both): what a lane decodes with."""
+    """What a lane decodes with: base weights, and what is the variant's own."""
 
     title: str
     model: Name
     adapter: Path | None = None
+    learned: tuple[Path, ...] = ()
+    """More folders of what it has learned; what each holds is told by its files (`KINDS`)."""
     prefix: str | None = None
     writes: bool = True
     """Whether lanes may write with it; else it is there to judge."""
+
+    @field_validator("learned", mode="before")
+    @classmethod
+    def _one_or_more(cls, given: object) -> object:
+        return (given,) if isinstance(given, str) else given
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders of what it has learned."""
+        return (*((self.adapter,) if self.adapter else ()), *self.learned)
 
 
 class Catalogue(_Strict):
@@ -224,25 +249,41 @@ def read_catalogue(path: Path) -> Catalogue:
                     f"variant {shown(name)} needs the adapter folder {there} with an adapter_config.json, "
                     "which is not there.",
                 )
-            catalogue.variants[name] = variant.model_copy(update={"adapter": there})
+            catalogue.variants[name] = variant = variant.model_copy(update={"adapter": there})
+        if variant.learned:
+            places = tuple((folder / place).resolve() for place in variant.learned)
+            for there in places:
+                if not kinds_in(there):
+                    raise fail(
+                        line_of(("variants", name, "learned")),
+                        f"variant {shown(name)} needs the folder {there} with one of {', '.join(KINDS.values())}, "
+                        "which is not there.",
+                    )
+            catalogue.variants[name] = variant.model_copy(update={"learned": places})
     add_found_adapters(catalogue, folder / "adapters")
     return catalogue
 
 
 def add_found_adapters(catalogue: Catalogue, folder: Path) -> None:
-    """Take in every adapter below `folder` that no variant names, as a variant of its own name: so a new one is in
-    the list the moment it is written. Its base is told by its training.json, else it is that of `reference`."""
-    named = {variant.adapter for variant in catalogue.variants.values()}
-    for config in sorted(folder.glob("*/adapter_config.json")):
-        there = config.parent.resolve()
-        if there in named or there.name in catalogue.variants or not re.match(_NAME, there.name):
+    """Take in every folder below `folder` that holds something learned and that no variant names, as a variant of its
+    own name: so a new one is in the list the moment it is written. Its base is told by its training.json, else it is
+    that of `reference`. Lanes write with it if it holds something that writes and training.json does not say no."""
+    named = {there for variant in catalogue.variants.values() for there in variant.folders}
+    for there in sorted(place.resolve() for place in folder.glob("*/")):
+        kinds = kinds_in(there)
+        if not kinds or there in named or there.name in catalogue.variants or not re.match(_NAME, there.name):
             continue
         try:
-            model = json.loads((there / "training.json").read_text(encoding="utf-8"))["base"]
-        except (OSError, json.JSONDecodeError, KeyError, TypeError):
-            model = catalogue.variants["reference"].model
-        if model in catalogue.models:
-            catalogue.variants[there.name] = VariantSpec(title=there.name, model=model, adapter=there)
+            training = json.loads((there / "training.json").read_text(encoding="utf-8"))
+            model, writes = training["base"], training.get("writes") is not False
+        except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
+            model, writes = catalogue.variants["reference"].model, True
+        if model not in catalogue.models:
+            continue
+        writes = writes and not KINDS_THAT_WRITE.isdisjoint(kinds)
+        place = {"adapter": there} if "adapter" in kinds else {"learned": (there,)}
+        catalogue.variants[there.name] = VariantSpec(title=there.name, model=model, writes=writes, **place)
+        if writes:
             catalogue._found.append(there.name)
 
 
