@@ -25,11 +25,11 @@ from playground.decoders.base import Draft, Lane, Limits, Options, decode
 from playground.engine.engine import Asking, Engine, Stopped, Task
 from playground.engine.runner import Runner
 from playground.errors import UserError, shown
-from playground.models.embed import Embedder, load_embedder
 from playground.models.fetch import Progress, no_progress
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model, pick_device
 from playground.models.prompts import encode_chat
-from playground.models.specs import Catalogue, VariantSpec, add_found_adapters, read_catalogue
+from playground.models.readers import load_reader
+from playground.models.specs import EMBEDDER, Catalogue, VariantSpec, add_found_adapters, read_catalogue
 from playground.requests import LaneRequest, RunRequest
 from playground.scorers import SCORERS
 from playground.settings import Settings
@@ -228,7 +228,6 @@ class Playground:
         self._runners: dict[str, Runner] = {}
         self._ready: set[str] = set()
         self._loading = threading.Lock()
-        self._embedder: Embedder | None = None
         self._running: dict[str, Run] = {}
         # Of its own: while the engine's worker saves, nobody gets a token.
         self._archive = ThreadPoolExecutor(1, thread_name_prefix="archive")
@@ -344,6 +343,8 @@ class Playground:
                     f"The prompt is {length:,} tokens long for {variant}, and with {request.max_new_tokens:,} new ones "
                     f"that is over the context of {loaded.context:,}; shorten the prompt or ask for fewer tokens."
                 )
+        if decoder(wanted.method).embeds:
+            self.ensure_reader(EMBEDDER, progress)
         lane = Lane(
             encode=encode,
             tokenizer=models[0].tokenizer,
@@ -352,7 +353,7 @@ class Playground:
             seed=request.seed,
             prompt=request.conversation,
             ask=partial(self._ask, room=request.max_new_tokens),
-            embed=self._embedding(progress) if decoder(wanted.method).embeds else None,
+            embed=lambda texts: self.engine.readers[EMBEDDER](texts).numpy(),
         )
         return LaneRun(wanted, options, lane, {v: self._fingerprint(v) for v in variants})
 
@@ -367,17 +368,19 @@ class Playground:
             )
         return ids
 
-    def _embedding(self, progress: Progress | None) -> Embedder:
-        """The embedder, loaded when first needed. Raises UserError if the catalogue names none."""
-        if self._embedder is not None:
-            return self._embedder
+    def ensure_reader(self, name: str, progress: Progress | None = None) -> None:
+        """Make the embedder or a classifier ready for the engine's `Read`. Raises UserError."""
         with self._loading:
-            if self._embedder is None:
-                if self.catalogue.embedder is None:
-                    raise UserError(f"{self.settings.catalogue} names no embedder; this method needs one.")
-                load = partial(load_embedder, self.catalogue.embedder, self.settings.cache, progress or self.progress)
-                self._embedder = in_a_thread_that_ends(load)
-            return self._embedder
+            if name not in self.engine.readers:
+                load = partial(
+                    load_reader,
+                    name,
+                    self.catalogue,
+                    self.settings.cache,
+                    pick_device(self.settings.device),
+                    progress or self.progress,
+                )
+                self.engine.add_reader(name, in_a_thread_that_ends(load))
 
     def _fingerprint(self, variant: str) -> str:
         """What exactly a variant was: model, precision, what it has learned, and prefix."""

@@ -11,7 +11,7 @@ import torch
 
 from playground.decoders.base import Lane, Limits, decode
 from playground.engine.engine import Asking, Stopped
-from playground.engine.requests import Extend, Next, Open, Opened, Want
+from playground.engine.requests import Extend, Next, Open, Opened, Read, SoftPrompt, Want
 
 VOCABULARY = [*list("abcdefghijklmnopqrstuvwxyz ."), "<end>"]
 END = len(VOCABULARY) - 1
@@ -84,7 +84,12 @@ def letter_counts(texts: list[str]) -> np.ndarray:
 
 
 def answer(script: Script, request):
-    """What the engine would answer to one request."""
+    """What the engine would answer to one request. A soft prompt is one token of its own in the fake's texts; a value
+    head has one output, and a reader other than the embedder says how long a text is."""
+    if isinstance(request, Read):
+        if request.reader == "embedder":
+            return torch.from_numpy(letter_counts(list(request.texts))).float()
+        return torch.tensor([[float(len("".join(text)))] for text in request.texts])
     if isinstance(request, Open):
         return Opened(FakeSequence(request.variant), script(request.variant, ()))
     sequence = request.sequence
@@ -92,13 +97,22 @@ def answer(script: Script, request):
     if isinstance(request, Next):
         return script(sequence.variant, sequence.ids)
     assert isinstance(request, Extend)
-    scores = []
-    for token in request.tokens:
-        scores.append(float(script(sequence.variant, sequence.ids)[token]))
+    given = request.tokens
+    tokens = (-zlib.crc32(given.name.encode()),) if isinstance(given, SoftPrompt) else tuple(given)
+    places, values = [], []
+    for token in tokens:
+        places.append(script(sequence.variant, sequence.ids))
         sequence.ids += (token,)
-    if request.want is Want.SCORES:
-        return torch.tensor(scores)
-    return script(sequence.variant, sequence.ids) if request.want is Want.NEXT else None
+        values.append([zlib.crc32(repr((sequence.variant, sequence.ids)).encode()) / 2**32])
+    match request.want:
+        case Want.NEXT:
+            return script(sequence.variant, sequence.ids)
+        case Want.SCORES:
+            return torch.tensor([float(place[token]) for place, token in zip(places, tokens, strict=True)])
+        case Want.ALL:
+            return torch.stack(places)
+        case Want.VALUES:
+            return torch.tensor(values)
 
 
 def drive(asking: Asking, script: Script, stop_after: int | None = None):
