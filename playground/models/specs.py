@@ -30,6 +30,8 @@ RESERVED = ("id", "text", "p", "mixed")
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["int4", "bf16", "fp32"]
 PRECISIONS: tuple[str, ...] = ("int4", "bf16", "fp32")
+EMBEDDER = "embedder"
+"""The name under which the engine's tasks ask for embeddings; those of classifiers are their own."""
 KINDS = {
     "adapter": "adapter_config.json",
     "soft_prompt": "soft_prompt.safetensors",
@@ -93,6 +95,28 @@ class EmbedderSpec(_Strict):
     title: str
     licence: str
     source: PackageSource | FolderSource
+
+
+class ClassifierSpec(_Strict):
+    """A transformers model that gives an answer one number: a reward model, or a classifier and one of its labels."""
+
+    title: str
+    licence: str
+    source: HubSource | FolderSource
+    label: str | int | None = None
+
+
+def label_index(labels: list[str], label: str | int | None) -> int | None:
+    """Which of a classifier's logits is meant; None for the only one of a reward model. Raises ValueError with the
+    end of a sentence."""
+    if len(labels) == 1 and label in (None, 0, labels[0]):
+        return None
+    if label in labels:
+        return labels.index(label)
+    if isinstance(label, int) and 0 <= label < len(labels):
+        return label
+    wrong = "needs a label" if label is None else f"has no label {shown(label)}"
+    raise ValueError(f"{wrong}; its labels are: {', '.join(labels)}.")
 
 
 class PoolPrompt(_Strict):
@@ -178,6 +202,7 @@ class Catalogue(_Strict):
     variants: dict[Name, AnyVariant]
     page: PageSpec | None = None
     embedder: EmbedderSpec | None = None
+    classifiers: dict[Name, ClassifierSpec] = {}
     arena: ArenaSpec | None = None
     _found: list[str] = PrivateAttr(default_factory=list)
     _mixtures: dict[str, MixSpec] = PrivateAttr(default_factory=dict)
@@ -245,7 +270,7 @@ def read_catalogue(path: Path) -> Catalogue:
     """Read and check models.yaml.
 
     Raises UserError with file and line for text that is not YAML, an unknown or repeated key, a value of the wrong
-    kind, a variant of an undefined model, and an adapter or model folder that is not there.
+    kind, a variant of an undefined model, a folder that is not there, and a label that a classifier does not have.
     """
 
     def fail(line: int, message: str) -> UserError:
@@ -299,6 +324,26 @@ def read_catalogue(path: Path) -> Catalogue:
             raise fail(line_of(("embedder", "source", "folder")), f"the embedder's folder {there} has no config.json.")
         source = FolderSource(folder=there)
         catalogue = catalogue.model_copy(update={"embedder": catalogue.embedder.model_copy(update={"source": source})})
+    for name, classifier in catalogue.classifiers.items():
+        place = ("classifiers", name)
+        if name == EMBEDDER:
+            raise fail(line_of(place), f"{shown(name)} is the name of the embedder; give the classifier another one.")
+        if isinstance(classifier.source, FolderSource):
+            there = (folder / classifier.source.folder).resolve()
+            try:
+                config = json.loads((there / "config.json").read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                raise fail(
+                    line_of((*place, "source", "folder")),
+                    f"classifier {shown(name)} needs the folder {there} with a config.json, which is not there.",
+                ) from None
+            labels = config.get("id2label", {"0": "LABEL_0", "1": "LABEL_1"})  # two is what transformers leaves out
+            try:
+                label_index(list(labels.values()), classifier.label)
+            except ValueError as error:
+                raise fail(line_of((*place, "label")), f"classifier {shown(name)} {error}") from None
+            source = FolderSource(folder=there)
+            catalogue.classifiers[name] = classifier.model_copy(update={"source": source})
     for name, variant in catalogue.variants.items():
         if variant.model not in catalogue.models:
             raise fail(
