@@ -12,7 +12,7 @@ import torch
 from playground.branch.lane import Lane, Limits
 from playground.decoders.base import decode
 from playground.engine.engine import Asking, Stopped
-from playground.engine.requests import Extend, Next, Open, Opened, Read, Want
+from playground.engine.requests import Extend, Next, Open, Opened, Read, SoftPrompt, Want
 from playground.policy import Policy
 
 VOCABULARY = [*list("abcdefghijklmnopqrstuvwxyz ."), "<end>"]
@@ -94,26 +94,35 @@ def letter_counts(texts: list[str]) -> np.ndarray:
 
 
 def answer(script: Script, request):
-    """What the engine would answer to one request."""
+    """What the engine would answer to one request. A soft prompt is one token of its own in the fake's texts; a value
+    head has one output, and a reader other than the embedder says how long a text is."""
+    if isinstance(request, Read):
+        if request.reader == "embedder":
+            return torch.from_numpy(letter_counts(list(request.texts))).float()
+        return torch.tensor([[float(len("".join(text)))] for text in request.texts])
     if isinstance(request, Open):
         return Opened(FakeSequence(request.variant), script(request.variant, ()))
-    if isinstance(request, Read):
-        return torch.from_numpy(letter_counts([" ".join(t) if isinstance(t, tuple) else t for t in request.texts]))
     sequence = request.sequence
     assert not sequence.released, "a released sequence was used"
     if isinstance(request, Next):
         return script(sequence.variant, sequence.ids)
     assert isinstance(request, Extend)
-    scores, rows = [], []
-    for token in request.tokens:
-        rows.append(script(sequence.variant, sequence.ids))
-        scores.append(float(rows[-1][token]))
+    given = request.tokens
+    tokens = (-zlib.crc32(given.name.encode()),) if isinstance(given, SoftPrompt) else tuple(given)
+    places, values = [], []
+    for token in tokens:
+        places.append(script(sequence.variant, sequence.ids))
         sequence.ids += (token,)
-    if request.want is Want.ALL:
-        return torch.stack(rows)
-    if request.want is Want.SCORES:
-        return torch.tensor(scores)
-    return script(sequence.variant, sequence.ids) if request.want is Want.NEXT else None
+        values.append([zlib.crc32(repr((sequence.variant, sequence.ids)).encode()) / 2**32])
+    match request.want:
+        case Want.NEXT:
+            return script(sequence.variant, sequence.ids)
+        case Want.SCORES:
+            return torch.tensor([float(place[token]) for place, token in zip(places, tokens, strict=True)])
+        case Want.ALL:
+            return torch.stack(places)
+        case Want.VALUES:
+            return torch.tensor(values)
 
 
 def drive(asking: Asking, script: Script, stop_after: int | None = None):

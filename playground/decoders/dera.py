@@ -129,7 +129,7 @@ def run(lane: Lane, options: DeraOptions) -> Asking:
         branch.text.policy = mixture(options, λ)
         return options.pick(branch)
 
-    branch = yield from lane.open(*parts.values())
+    branch = yield from Branch.open(lane, *parts.values())
     branch.describe = describe
     yield from branch.grow(pick)
 

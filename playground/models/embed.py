@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer
 from transformers import AutoModel
@@ -23,19 +23,29 @@ class Embedder:
         self._model = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(LONGEST)
-        self._tokenizer.enable_padding(length=None)
+        self._tokenizer.no_padding()
 
     @torch.inference_mode()
-    def __call__(self, texts: list[str]) -> np.ndarray:
+    def __call__(self, texts: list[str]) -> torch.Tensor:
         """Embeddings [n, size], each of length 1: the mean of the last hidden states over a text's tokens."""
-        encoded = self._tokenizer.encode_batch([text or " " for text in texts])
-        width = max(1, len(encoded[0].ids))  # a tokenizer without marks makes nothing of a space
-        ids = torch.tensor([[*e.ids, *[0] * (width - len(e.ids))] for e in encoded])
-        mask = torch.tensor([[*e.attention_mask, *[0] * (width - len(e.ids))] for e in encoded])
-        hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
-        weights = mask[..., None].float()
-        means = (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
-        return torch.nn.functional.normalize(means, dim=-1).numpy()
+        # A tokenizer without marks makes nothing of a space.
+        ids = [encoded.ids or [0] for encoded in self._tokenizer.encode_batch([text or " " for text in texts])]
+
+        def run(which: list[int]) -> torch.Tensor:
+            hidden = self._model(input_ids=torch.tensor([ids[i] for i in which])).last_hidden_state
+            return torch.nn.functional.normalize(hidden.mean(1), dim=-1)
+
+        return by_length([len(i) for i in ids], run)
+
+
+def by_length(lengths: list[int], run: Callable[[list[int]], torch.Tensor]) -> torch.Tensor:
+    """What `run` makes of texts [n, size], called with the indices of texts of one length at a time: without padding,
+    which costs time and changes bits."""
+    found: dict[int, torch.Tensor] = {}
+    for length in sorted(set(lengths)):
+        which = [i for i, other in enumerate(lengths) if other == length]
+        found |= zip(which, run(which), strict=True)
+    return torch.stack([found[i] for i in range(len(lengths))])
 
 
 def load_embedder(spec: EmbedderSpec, cache: Path, progress: Progress = no_progress) -> Embedder:
