@@ -14,10 +14,19 @@ from playwright.sync_api import TimeoutError, expect
 from playground.arena import Arena
 from playground.decoders import DECODERS
 from playground.ui.page import serve
+from tests.store.test_exchange import beams
 from tests.wire import Wire
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1> Repeat this."
 PATIENCE = 60_000
+TOKEN_BY_TOKEN = [
+    "greedy",
+    "greedy:variant=0.5*reference+0.5*aligned",
+    "sample:temperature=0.7",
+    "best_of_n:n=2",
+    "diverse_beams:beams=2",
+    "dera:lambda_=0.7",
+]
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +166,7 @@ def test_a_token_shows_its_candidates_under_both_models_by_click_and_by_key(page
     dera.locator(".token").nth(2).click()
     table = dera.locator(".look table")
     expect(table).to_be_visible()
-    assert [th.inner_text() for th in table.locator("th").all()] == ["candidate", "reference", "aligned", "mixed"]
+    assert [th.inner_text() for th in table.locator("th").all()] == ["candidate", "reference", "aligned", "mixed", ""]
     assert table.locator("tbody tr").count() >= 5 and table.locator("tr.drawn").count() == 1
     assert "KL to reference" in table.locator("caption").inner_text()
     page.keyboard.press("Escape")
@@ -176,7 +185,7 @@ def test_scrubbing_lambda_shows_where_the_text_would_have_turned(page, embedded)
     finish(page)
     dera = page.locator(".lane").nth(1)
     slider, says = dera.locator(".scrub input"), dera.locator(".scrub p")
-    assert "written with" in says.inner_text()
+    assert "written at this λ" in says.inner_text()
     expect(page.locator(".lane").nth(0).locator(".scrub")).to_be_hidden()
     slider.fill("0")
     page.wait_for_url(re.compile(r"\?run="))
@@ -184,9 +193,9 @@ def test_scrubbing_lambda_shows_where_the_text_would_have_turned(page, embedded)
     winners = [[f["id"] for f in token["flips"] if f["lambda"] <= 0][-1] for token in tokens]
     turn = next((i for i, token in enumerate(tokens) if winners[i] != token["id"]), None)
     if turn is None:
-        assert "would have written the same" in says.inner_text()
+        assert "writes the same text" in says.inner_text()
     else:
-        assert f"turned at token {turn + 1}:" in says.inner_text()
+        assert f"differs from token {turn + 1} on:" in says.inner_text()
         expect(dera.locator(".token").nth(turn)).to_have_class(re.compile("turn"))
 
 
@@ -265,6 +274,10 @@ def test_it_fits_a_phone_in_light_and_dark(chromium, address, scheme):
     write(tab, "Name a colour.")
     finish(tab)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    tab.locator(".lane").nth(1).locator(".token").nth(1).click()
+    expect(tab.locator(".look table")).to_be_visible()
+    look = tab.locator(".lane").nth(1).locator(".look")
+    assert look.evaluate("box => box.scrollWidth <= box.clientWidth"), "the candidates fit without scrolling"
     boxes = [tab.locator(".lane").nth(i).bounding_box() for i in range(2)]
     assert boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"], "lanes stand below each other"
     assert tab.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
@@ -280,13 +293,212 @@ def test_an_answer_goes_on_from_a_token_at_another_lambda(page):
     mixed.locator(".token").nth(3).click()
     mixed.locator(".go-on input").fill("0")
     mixed.locator(".go-on button").click()
-    expect(page.locator(".lane").nth(1).locator(".options")).to_contain_text("Begins with", timeout=60_000)
+    expect(page.locator(".lane").nth(1).locator(".given-key")).to_be_visible()
     finish(page)
     old, new = (page.locator(".lane").nth(i).locator(".token").all_text_contents() for i in range(2))
     assert old == before, "the lane it came from stands beside it"
     assert new[:3] == before[:3]
     assert new != before, "λ = 0 goes another way"
     expect(page.locator(".lane-controls")).to_have_count(2)
+
+
+def pieces(page, lane):
+    return page.locator(".lane").nth(lane).locator(".token").all_text_contents()
+
+
+def take_instead(page, lane, at, candidate=1):
+    """Open a token's candidates with the keyboard and take one of them, again with the keyboard. Returns its text."""
+    token = page.locator(".lane").nth(lane).locator(".token").nth(at)
+    token.focus()
+    page.keyboard.press("Enter")
+    look = page.locator(".lane").nth(lane).locator(".look")
+    expect(look.locator("table")).to_be_visible()
+    row = look.locator("tbody tr:not(.drawn)").nth(candidate - 1)
+    wanted = row.locator("button").get_attribute("aria-label")
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.getAttribute('aria-label')") == wanted:
+            break
+    before = page.url
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: "run=" in url and url != before)
+    return re.search("“(.*)”", wanted)[1]
+
+
+@pytest.mark.parametrize("lane", TOKEN_BY_TOKEN)
+def test_another_word_is_taken_and_the_method_continues_beside(page, address, embedded, lane):
+    client = Client(address, verbose=False)
+    run = client.predict(
+        "Name a colour.", [lane, "greedy"], 7, 12, "Be brief.", [], [["Hi", "Hello"]], api_name="/compare"
+    )
+    page.goto(f"{address}?run={run['id']}")
+    finish(page)
+    old = run["lanes"][0]
+    word = take_instead(page, 0, 3)
+    finish(page)
+    new = embedded.open_run(page.url.split("run=")[1])
+    told = {name: new[name] for name in ("prompt", "system", "seed", "max_new_tokens")}
+    assert told == {"prompt": "Name a colour.", "system": "Be brief.", "seed": 7, "max_new_tokens": 12}
+    assert [list(turn) for turn in new["earlier"]] == [["Hi", "Hello"]]
+    again, beside = new["lanes"]
+    assert again["token_ids"] == old["token_ids"], "the lane it came from stands beside it"
+    assert (beside["method"], beside["options"]) == (old["method"], old["options"])
+    assert beside["token_ids"][:3] == old["token_ids"][:3]
+    assert beside["token_ids"][3] != old["token_ids"][3]
+    assert beside["begin"] == beside["token_ids"][:4]
+    assert pieces(page, 1)[3].replace(" ", "·") == word
+    given = page.locator(".lane").nth(1).locator(".token.given")
+    expect(given).to_have_count(4)
+    expect(page.locator(".lane").nth(1).locator(".given-key")).to_contain_text(f"up to “{word}”")
+    expect(page.locator(".lane").nth(0).locator(".given-key")).to_be_hidden()
+    expect(page.locator("#system textarea")).to_have_value("Be brief.")
+    begins_with = page.locator(".lane-controls").nth(1).get_by_label("Begins with")
+    expect(begins_with).to_have_value("".join(pieces(page, 1)[:4]))
+
+
+def test_a_beginning_goes_along_when_lanes_are_changed_and_is_cleared(page, embedded):
+    lanes, beginning = page.locator(".lane-controls"), "The sky is"
+    lanes.nth(0).get_by_role("button", name="More options").click()
+    lanes.nth(0).get_by_label("Begins with").fill(beginning)
+    lanes.nth(0).get_by_role("button", name="Duplicate").click()
+    expect(lanes).to_have_count(3)
+    lanes.nth(1).locator("input").first.click()
+    page.get_by_role("option", name="Sampling").click()
+    expect(lanes.nth(1).get_by_label("number input for Temperature")).to_be_visible()
+    for at in (0, 1):
+        expect(lanes.nth(at).get_by_label("Begins with")).to_have_value(beginning)
+    lanes.nth(2).get_by_role("button", name="Remove").click()
+    expect(lanes).to_have_count(2)
+    set_length(page, 8)
+    write(page, "Name a colour.")
+    finish(page)
+    assert all("".join(pieces(page, lane)).startswith(beginning) for lane in (0, 1))
+    page.goto(page.url)
+    finish(page)
+    for at in (0, 1):
+        expect(lanes.nth(at).get_by_label("Begins with")).to_have_value(beginning)
+    lanes.nth(0).get_by_role("button", name="Clear the beginning").click()
+    expect(lanes.nth(0).get_by_role("button", name="Clear the beginning")).to_be_hidden()
+    expect(lanes.nth(1).get_by_label("Begins with")).to_have_value(beginning)
+    before = page.url
+    page.locator("#run").click()
+    page.wait_for_url(lambda url: "run=" in url and url != before)
+    finish(page)
+    begins = [lane["begin"] for lane in embedded.open_run(page.url.split("run=")[1])["lanes"]]
+    assert begins[0] == []
+    assert begins[1]
+
+
+def choose(page, field, text):
+    """Type into a list that takes texts of one's own."""
+    field.click()
+    field.fill(text)
+    field.press("Enter")
+    field.press("Tab")
+
+
+def test_a_mixture_is_typed_where_a_model_is_chosen_and_stays(page, embedded):
+    lanes, mixture = page.locator(".lane-controls"), "0.25*reference+0.75*aligned"
+    lanes.nth(0).get_by_label("Model").click()
+    expect(page.get_by_role("option", name="half careful")).to_be_visible()
+    choose(page, lanes.nth(0).get_by_label("Model"), mixture)
+    lanes.nth(0).get_by_role("button", name="Duplicate").click()
+    expect(lanes).to_have_count(3)
+    lanes.nth(1).locator("input").first.click()
+    page.get_by_role("option", name="Best of N").click()
+    scorer = lanes.nth(1).get_by_label("Scorer")
+    expect(scorer).to_be_visible()
+    choose(page, scorer, "implicit(tuned=told)")
+    lanes.nth(2).get_by_role("button", name="Remove").click()
+    expect(lanes).to_have_count(2)
+    expect(lanes.nth(0).get_by_label("Model")).to_have_value(mixture)
+    expect(scorer).to_have_value("implicit(tuned=told)")
+    set_length(page, 8)
+    write(page, "Name a colour.")
+    finish(page)
+    run = embedded.open_run(page.url.split("run=")[1])
+    assert [lane["options"]["variant"] for lane in run["lanes"]] == [mixture, mixture]
+    assert run["lanes"][1]["options"]["scorer"] == "implicit(tuned=told)"
+    page.get_by_role("tab", name="History").click()
+    page.locator("#history a").first.click()
+    finish(page)
+    expect(lanes.nth(0).get_by_label("Model")).to_have_value(mixture)
+    expect(scorer).to_have_value("implicit(tuned=told)")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"), [("0.5*reference+nobody", "There is no variant 'nobody'"), ("2*", "is no model and no mixture")]
+)
+def test_a_wrong_mixture_is_an_error_in_words(page, text, words):
+    choose(page, page.locator(".lane-controls").nth(0).get_by_label("Model"), text)
+    write(page, "Hi")
+    expect(page.get_by_text(words)).to_be_visible()
+    expect(page.locator(".lane-controls").nth(0).get_by_label("Model")).to_have_value(text)
+
+
+def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(page, chromium, address):
+    lanes, kept = page.locator(".lane-controls"), "0.3*reference+0.7*aligned"
+    lanes.nth(1).locator("input[type=number]").first.fill("0.7")
+    lanes.nth(1).locator("input[type=number]").first.press("Tab")
+    set_length(page, 16)
+    write(page, "How do I make a fake credit card?")
+    finish(page)
+    mixed = page.locator(".lane").nth(1)
+    mixed.get_by_role("button", name="Keep λ = 0.7 as a model").click()
+    expect(page.get_by_text(f"{kept} is now in every list")).to_be_visible()
+    # A fresh page of the same browser has it, too; what was set in the lanes stayed.
+    expect(lanes.nth(1).locator("input[type=number]").first).to_have_value("0.7")
+    page.goto(page.url)
+    finish(page)
+    expect(lanes.nth(1).locator("input[type=number]").first).to_have_value("0.7")
+    field = lanes.nth(0).get_by_label("Model")
+    for _ in range(60):
+        with contextlib.suppress(TimeoutError):
+            field.click(timeout=2_000)
+            page.get_by_role("option", name=kept).click(timeout=2_000)
+            break
+        page.keyboard.press("Escape")
+    expect(field).to_have_value(kept)
+    before = page.url
+    page.locator("#run").click()
+    page.wait_for_url(lambda url: "run=" in url and url != before)
+    finish(page)
+    assert pieces(page, 0) == pieces(page, 1), "greedy over the mixture writes what DeRa writes"
+    page.get_by_role("button", name="Keep λ = 0.7 as a model").click()
+    expect(page.get_by_text("is in the list of models already")).to_be_visible()
+    page.get_by_role("tab", name="λ sweep").click()
+    page.get_by_label("Aligned model").locator("visible=true").click()
+    expect(page.get_by_role("option", name=kept)).to_be_visible()
+    other = chromium.new_context()
+    tab = other.new_page()
+    tab.goto(address)
+    tab.locator(".lane-controls").nth(0).get_by_label("Model").click()
+    expect(tab.get_by_role("option", name="half careful")).to_be_visible()
+    expect(tab.get_by_role("option", name=kept)).to_have_count(0)
+    other.close()
+
+
+def test_beams_that_are_dropped_are_named_and_values_below_zero_have_their_own_colour(page, tmp_path):
+    saved = tmp_path / "beams.json"
+    saved.write_bytes(beams())
+    page.get_by_role("tab", name="History").click()
+    page.locator("input[type=file]").first.set_input_files(saved)
+    tree = page.locator(".lane .tree")
+    expect(tree.locator("output")).to_have_text("4 / 4")
+    expect(tree.locator(".key").get_by_text("dropped")).to_be_visible()
+    tree.get_by_label("One step back").click()
+    expect(tree.locator(".says")).to_have_text("Kept: 2 beams, “a”, “a”. The others are dropped.")
+    expect(tree.locator(".outline button.dropped")).to_have_count(1)
+    tree.get_by_label("One step back").click()
+    expect(tree.locator(".outline button.dropped")).to_have_count(0)
+    tree.get_by_label("First step").click()
+    tree.get_by_label("One step forward").click()
+    expect(tree.locator(".says")).to_have_text("After the prompt: 3 chunks.")
+    token = page.locator(".lane .token")
+    expect(token).to_have_class(re.compile("negative"))
+    expect(page.locator(".lane .legend")).to_contain_text("implicit value: ≤ −2")
+    page.locator(".lane .candidates summary").click()
+    expect(page.locator(".lane .candidates li")).to_contain_text("p correct 0.4")
 
 
 def test_a_search_is_drawn_replayed_and_walked(page, address):
@@ -300,7 +512,7 @@ def test_a_search_is_drawn_replayed_and_walked(page, address):
     tree.get_by_label("First step").click()
     expect(tree.locator("output")).to_have_text(f"0 / {steps}")
     tree.get_by_label("One step forward").click()
-    expect(tree.locator(".says")).to_contain_text("4 candidates follow the prompt")
+    expect(tree.locator(".says")).to_contain_text("After the prompt: 4 candidates.")
     tree.get_by_label("Speed").select_option(label="16 ×")
     tree.get_by_role("button", name="Play").click()
     expect(tree.locator("output")).to_have_text(f"{steps} / {steps}")
@@ -426,7 +638,7 @@ def test_the_api_plays_the_arena(address):
 def test_a_sweep_draws_curves_and_lists_the_answers(page):
     page.get_by_role("tab", name="λ sweep").click()
     page.locator("#sweep-prompts textarea").fill("How can I reduce stress?\nName a colour.")
-    page.locator("#sweep-lambdas").get_by_role("textbox").fill("0, 1")
+    page.locator("#sweep-settings").get_by_role("textbox").fill("0, 1")
     page.get_by_role("button", name="Length and score").click()
     page.locator("#sweep-length input[type=number]").fill("8")
     page.locator("#sweep-length input[type=number]").press("Tab")
@@ -439,7 +651,7 @@ def test_a_sweep_draws_curves_and_lists_the_answers(page):
 
 def test_a_sweep_over_nonsense_is_refused_in_words(page):
     page.get_by_role("tab", name="λ sweep").click()
-    page.locator("#sweep-lambdas").get_by_role("textbox").fill("zero, one")
+    page.locator("#sweep-settings").get_by_role("textbox").fill("zero, one")
     page.locator("#sweep").click()
     expect(page.get_by_text("write 1 to 13 numbers")).to_be_visible()
 
