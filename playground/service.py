@@ -337,7 +337,7 @@ class Playground:
             )
 
         for variant, loaded in zip(variants, models, strict=True):
-            length = len(encode(variant))
+            length = len(encode(variant)) + loaded.places_before(variant)
             if length + request.max_new_tokens > loaded.context:
                 raise UserError(
                     f"The prompt is {length:,} tokens long for {variant}, and with {request.max_new_tokens:,} new ones "
@@ -361,9 +361,10 @@ class Playground:
         """Another prompt, put to a variant: its ids. Raises UserError if it has no `room` for an answer in it."""
         loaded = self.model_of(variant)
         ids = encode_chat(loaded.tokenizer, prompt, "", self.catalogue.variant(variant).prefix)
-        if len(ids) + room > loaded.context:
+        length = len(ids) + loaded.places_before(variant) + room
+        if length > loaded.context:
             raise UserError(
-                f"A question about the answer is {len(ids) + room:,} tokens long for {variant}, over its context of "
+                f"A question about the answer is {length:,} tokens long for {variant}, over its context of "
                 f"{loaded.context:,}; shorten the prompt or ask for fewer tokens."
             )
         return ids
