@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from playground.evaluation.dera import sweep
-from playground.evaluation.prompts import read_rows
 from playground.figures.length import length_figure
+from playground.jsonl import read_texts
 from playground.models.fetch import Progress
 from playground.requests import LaneRequest
 from playground.service import Playground
 from playground.training.data import write_rows
-from playground.training.rrhf import RrhfConfig
+from playground.training.records import RowsFile, RrhfConfig, RrhfJob
 from playground.training.sampling import sample_rows
-from playground.training.session import train_rrhf
+from playground.training.session import train
 
 STRENGTHS = (8, 16, 32)
 """Optimiser steps of the three adapters; DeRa starts from the last."""
@@ -31,12 +31,12 @@ TRAIN, TEST, TOKENS = 60, 24, 64
 def length_experiment(playground: Playground, data: Path, work: Path, docs: Path, watch: Progress) -> dict[str, Any]:
     """Sample, train at three strengths, measure; writes docs/length.md, .json and .svg. `data` is the folder of public
     data, `work` takes rows and adapters. Each adapter is made once: a second call goes on where the first ended."""
-    train = [_question(r) for r in read_rows(data / "nqopen_train.jsonl", ("question",), TRAIN)]
-    test = [_question(r) for r in read_rows(data / "nqopen_dev.jsonl", ("question",), TEST)]
+    questions = [_question(r) for r in read_texts(data / "nqopen_train.jsonl", ("question",), TRAIN)]
+    test = [_question(r) for r in read_texts(data / "nqopen_dev.jsonl", ("question",), TEST)]
     rows = work / "length_rows.jsonl"
     if not rows.is_file():
         lanes = [LaneRequest(method="sample")]
-        write_rows(rows, sample_rows(playground, train, lanes, 4, "length", TOKENS, watch=watch))
+        write_rows(rows, sample_rows(playground, questions, lanes, 4, "length", TOKENS, watch=watch))
     adapters = {}
     for steps in STRENGTHS:
         out = work / f"length-{steps}"
@@ -44,9 +44,8 @@ def length_experiment(playground: Playground, data: Path, work: Path, docs: Path
             steps=steps, rows_per_step=4, max_response=TOKENS, held_out=0.0, warmup=3, targets="v_proj,o_proj"
         )
         if not (out / "adapter_config.json").is_file():
-            train_rrhf(
-                rows, out, config, watch=lambda p, steps=steps: watch(p.step / steps, f"training, {steps} steps")
-            )
+            job = RrhfJob(out=out, source=RowsFile(path=rows), config=config)
+            train(job, watch=lambda p, steps=steps: watch(p.step / steps, f"training, {steps} steps"))
         adapters[steps] = playground.adapter_variant(str(out))
     strongest = STRENGTHS[-1]
     curve, _ = sweep(playground, test, list(LAMBDAS), "length", TOKENS, {"aligned": adapters[strongest]}, watch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from playground.errors import UserError
 
@@ -17,3 +19,20 @@ def numbered_lines(path: Path, what: str = "data") -> list[tuple[int, str]]:
             f"The {what} {str(path)!r} cannot be read ({error}); name a JSON Lines file in UTF-8."
         ) from None
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def read_texts(path: Path, fields: tuple[str, ...], limit: int | None = None) -> list[dict[str, Any]]:
+    """The first `limit` rows that have all `fields` as texts. Raises UserError with the line of one that has not."""
+    rows = []
+    for number, line in numbered_lines(path)[:limit]:
+        try:
+            row = json.loads(line)
+            good = all(isinstance(row[field], str) for field in fields)
+        except (json.JSONDecodeError, KeyError, TypeError):
+            good = False
+        if not good:
+            raise UserError(f"{path}, line {number}: a row needs the texts {', '.join(fields)}; mend or remove it.")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"The data {str(path)!r} holds no row; a row needs the texts {', '.join(fields)}.")
+    return rows

@@ -25,7 +25,7 @@ MAY = {
     "branch": PLAIN | {"engine", "models"},
     "scorers": PLAIN | {"explain", "engine", "branch"},
     "decoders": PLAIN | {"engine", "models", "branch", "scorers"},
-    "training": PLAIN | {"models", "scorers", "decoders", "requests", "service", "figures"},
+    "training": PLAIN | {"models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"explain", "decoders"},
     "service": PLAIN | {"models", "engine", "branch", "decoders", "scorers", "store", "requests"},
     "evaluation": PLAIN | {"service", "requests", "scorers", "models"},

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from playground.errors import UserError
+from playground.requests import LaneRequest, RunRequest
 from playground.service import Playground
 from playground.settings import Settings
 from tests.tiny import make_catalogue, make_model
@@ -122,6 +123,95 @@ def test_a_pair_of_full_models_is_mixed(tmp_path, request_of):
     playground.close()
 
 
+def test_a_mixture_of_models_with_different_tokenizers_is_refused_wherever_it_stands(tmp_path, request_of):
+    path = make_catalogue(tmp_path)
+    make_model(tmp_path / "other", vocab=300)
+    content = yaml.safe_load(path.read_text())
+    content["models"]["other"] = {"title": "O", "licence": "none", "source": {"folder": "other"}}
+    content["variants"]["strange"] = {"title": "S", "model": "other"}
+    content["variants"]["odd"] = {"title": "S", "mix": {"strange": 0.5, "reference": 0.5}}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    playground = Playground(Settings(catalogue=path, database=":memory:"))
+    for lane in ("greedy:variant=0.5*reference+0.5*strange", "sample:variant=odd", "best_of_n:scorer=rrhf(under=odd)"):
+        with pytest.raises(UserError, match="different tokenizers"):
+            playground.start(request_of(lane))
+    playground.close()
+
+
+def test_greedy_over_a_mixture_is_dera_and_a_named_mixture_is_what_it_names(tiny, request_of):
+    lanes = [
+        "dera:lambda_=0.25,aligned=adapted",
+        "greedy:variant=0.75*reference+0.25*adapted",
+        "greedy:variant=0.25*adapted+0.5*reference+0.25*reference",
+        "greedy:variant=quarter",
+        "sample:variant=quarter,temperature=0",
+        "best_of_n:n=3,temperature=0,variant=quarter",
+    ]
+    result = tiny.compare(request_of(*lanes, max_new_tokens=24))
+    dera, *others = result["lanes"]
+    assert all(lane["status"] == "done" for lane in result["lanes"])
+    for lane in others:
+        assert lane["token_ids"] == dera["token_ids"]
+    assert dera["token_ids"] != tiny.compare(request_of("greedy", max_new_tokens=24))["lanes"][0]["token_ids"]
+    assert set(others[2]["models"]) == {"reference", "adapted"}
+    assert others[0]["detail"]["colour"]["number"] == "kl_to_reference"
+    top = others[0]["detail"]["tokens"][0]["top"][0]
+    assert set(top) == {"id", "text", "reference", "adapted", "mixed"}
+
+
+def test_a_scorer_reads_a_finished_answer_under_a_mixture(tiny):
+    texts = [("the fox", "jumps over the dog"), ("a cake", "once upon a time")]
+    plain = tiny.scores("mean_log_prob", texts)
+    assert tiny.scores("mean_log_prob(under=0.5*reference+0.5*reference)", texts) == pytest.approx(plain, abs=1e-3)
+    mixed = tiny.scores("mean_log_prob(under=quarter)", texts)
+    assert mixed == pytest.approx(tiny.scores("mean_log_prob", texts, "0.75*reference+0.25*adapted"), abs=1e-3)
+    assert mixed != pytest.approx(plain, abs=1e-3)
+
+
+@pytest.mark.parametrize("method", ["greedy", "sample:temperature=0.9", "dera:lambda_=0.5", "sample:variant=quarter"])
+def test_an_answer_goes_on_from_any_of_its_tokens_as_if_nothing_had_happened(tiny, request_of, method):
+    [whole] = tiny.compare(request_of(method, seed=4, max_new_tokens=16))["lanes"]
+    lane = LaneRequest.checked(method=whole["method"], options=whole["options"], begin=whole["token_ids"][:7])
+    again = tiny.compare(RunRequest.checked(prompt="the quick brown fox", lanes=[lane], seed=4, max_new_tokens=16))[
+        "lanes"
+    ][0]
+    assert again["token_ids"] == whole["token_ids"]
+    assert again["detail"]["tokens"] == whole["detail"]["tokens"]
+    assert again["begin"] == whole["token_ids"][:7]
+
+
+def test_another_token_turns_the_answer_and_a_text_may_open_it(tiny, request_of):
+    [whole] = tiny.compare(request_of("greedy", max_new_tokens=12))["lanes"]
+    other = next(c["id"] for c in whole["detail"]["tokens"][3]["top"] if c["id"] != whole["token_ids"][3])
+    begin = [*whole["token_ids"][:3], other]
+    lane = LaneRequest.checked(method="greedy", begin=begin)
+    ask = {"prompt": "the quick brown fox", "max_new_tokens": 12}
+    [turned] = tiny.compare(RunRequest.checked(**ask, lanes=[lane]))["lanes"]
+    assert turned["token_ids"][:4] == begin
+    assert turned["detail"]["tokens"][:3] == whole["detail"]["tokens"][:3]
+    [opened] = tiny.compare(RunRequest.checked(**ask, lanes=[LaneRequest.parse("greedy:begin=the lazy dog")]))["lanes"]
+    assert opened["text"].startswith("the lazy dog")
+
+
+@pytest.mark.parametrize(
+    "begin, words",
+    [
+        ((999,), "token 999, but the model knows 3"),
+        ((5,) * 9, "9 tokens, over its limit of 8"),
+        ("the fox " * 9, "over its limit"),
+    ],
+)
+def test_a_beginning_that_cannot_be_is_refused(tiny, begin, words):
+    lane = LaneRequest.checked(method="greedy", begin=begin)
+    with pytest.raises(UserError, match=words):
+        tiny.start(RunRequest.checked(prompt="Hi", lanes=[lane], max_new_tokens=8))
+
+
+def test_an_unknown_name_in_a_mixture_is_refused_with_the_known_ones(tiny, request_of):
+    with pytest.raises(UserError, match=r"no variant 'nobody'.*reference"):
+        tiny.start(request_of("greedy:variant=0.5*reference+0.5*nobody"))
+
+
 def test_stop_strings_end_answers(tiny, request_of):
     free = tiny.compare(request_of("greedy", max_new_tokens=12))["lanes"][0]
     mark = next(c for c in free["text"][2:] if c.isprintable() and c != "\ufffd")
@@ -133,7 +223,12 @@ def test_stop_strings_end_answers(tiny, request_of):
 def test_methods_list_their_options_as_json_schema(tiny):
     methods = {m["name"]: m for m in tiny.methods()}
     assert {"greedy", "sample", "best_of_n", "dera"} <= methods.keys()
-    assert methods["dera"]["options"]["properties"]["aligned"]["examples"] == ["reference", "aligned", "adapted"]
+    assert methods["dera"]["options"]["properties"]["aligned"]["examples"] == [
+        "reference",
+        "aligned",
+        "adapted",
+        "quarter",
+    ]
     assert methods["dera"]["options"]["additionalProperties"] is False
 
 

@@ -101,6 +101,7 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
             "reference": {"title": "Tiny", "model": "tiny"},
             "aligned": {"title": "Tiny, careful", "model": "tiny", "prefix": "Be careful."},
             "adapted": {"title": "Tiny, adapted", "model": "tiny", "adapter": "adapter"},
+            "quarter": {"title": "Tiny, a quarter adapted", "mix": {"reference": 0.75, "adapted": 0.25}},
             "evaluator": {"title": "Tiny, evaluator", "model": "tiny", "adapter": "adapter", "writes": False},
         },
     }

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from playground.branch.branch import Branch, open_texts
+from playground.branch.text import open_texts
 from playground.engine.engine import Asking
 from playground.models.prompts import plain_ids
 from playground.policy import Policy
@@ -172,18 +172,6 @@ class Lane:
     def decode_one(self, token: int) -> str:
         """A token's text as it stands inside a text, with the space that opens it."""
         return self.decode([token, token])[len(self.decode([token])) :]
-
-    def open(self, *policies: Policy) -> Asking:
-        """A branch at the beginning of the answer, written by the first policy, with the texts of all variants behind
-        any of them. It is the lane's answer unless the method names another."""
-        policies = tuple(map(self.resolve, policies))
-        variants = dict.fromkeys(name for policy in policies for name in policy.names)
-        [text] = yield from open_texts([(policies[0], {variant: self.encode(variant) for variant in variants})])
-        branch = Branch(self, self.draft(), text, self.rng(0))
-        self.answer = branch.draft
-        if "colour" not in self.detail:
-            self.colour(SURPRISE if policies[0].plain else divergence(policies[0].names[0]))
-        return branch
 
     def colour(self, colour: Colour) -> None:
         """Say what colours the tokens."""

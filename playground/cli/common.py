@@ -6,7 +6,9 @@ import argparse
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import BaseModel
 
 Commands = argparse._SubParsersAction
 """Where commands are added; argparse has no public name for it."""
@@ -44,6 +46,25 @@ def group(commands: Commands, name: str, what: str) -> Commands:
 
 def _sentence(words: str) -> str:
     return f"{words[0].upper()}{words[1:]}."
+
+
+def add_fields(made: argparse._ActionsContainer, record: type[BaseModel], *names: str) -> None:
+    """Arguments for fields of a record, by default for all: name, type, default and help are the record's."""
+    for name in names or record.model_fields:
+        field = record.model_fields[name]
+        kinds = get_args(field.annotation) or (field.annotation,)
+        made.add_argument(
+            "--" + name.replace("_", "-"),
+            type=next((kind for kind in (int, float) if kind in kinds), str),
+            default=None if field.is_required() else field.default,
+            help=field.description,
+        )
+
+
+def fields_of(arguments: argparse.Namespace, record: type[BaseModel]) -> dict[str, Any]:
+    """What was given for the fields of a record, by name."""
+    given = vars(arguments)
+    return {name: given[name] for name in record.model_fields if given.get(name) is not None}
 
 
 @contextmanager

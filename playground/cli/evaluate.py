@@ -37,14 +37,14 @@ def _add_dera(evaluate: Commands) -> None:
 
 def _dera(arguments: argparse.Namespace) -> None:
     from playground.evaluation.dera import sweep
-    from playground.evaluation.prompts import read_rows
+    from playground.jsonl import read_texts
     from playground.models.fetch import bar
 
     try:
         lambdas = [float(part) for part in arguments.lambdas.split(",")]
     except ValueError:
         raise UserError(f"--lambdas is {arguments.lambdas!r}; give numbers with commas, as in 0,0.5,1.") from None
-    prompts = [row["prompt"] for row in read_rows(arguments.data, ("prompt",), arguments.limit)]
+    prompts = [row["prompt"] for row in read_texts(arguments.data, ("prompt",), arguments.limit)]
     with service() as playground:
         found, _ = sweep(
             playground,
@@ -79,11 +79,11 @@ def _add_rrhf(evaluate: Commands) -> None:
 
 
 def _rrhf(arguments: argparse.Namespace) -> None:
-    from playground.evaluation.prompts import read_rows
     from playground.evaluation.rrhf import evaluate_rrhf
+    from playground.jsonl import read_texts
     from playground.models.fetch import bar
 
-    pairs = read_rows(arguments.data, ("prompt", "chosen", "rejected"), arguments.limit)
+    pairs = read_texts(arguments.data, ("prompt", "chosen", "rejected"), arguments.limit)
     with service() as playground:
         found = evaluate_rrhf(playground, arguments.base, playground.adapter_variant(arguments.adapter), pairs, bar)
     print_found(found, arguments.json)
@@ -108,12 +108,12 @@ def _add_rain(evaluate: Commands) -> None:
 
 
 def _rain(arguments: argparse.Namespace) -> None:
-    from playground.evaluation.prompts import read_rows
     from playground.evaluation.rain import evaluate_rain
+    from playground.jsonl import read_texts
     from playground.models.fetch import bar
     from playground.requests import LaneRequest
 
-    prompts = [row["prompt"] for row in read_rows(arguments.data, ("prompt",), arguments.limit)]
+    prompts = [row["prompt"] for row in read_texts(arguments.data, ("prompt",), arguments.limit)]
     options = LaneRequest.parse(f"rain:{arguments.options}").options
     with service() as playground:
         found = evaluate_rain(playground, prompts, options, arguments.max_new_tokens, arguments.judge, bar)
@@ -138,11 +138,11 @@ def _add_judges(evaluate: Commands) -> None:
 
 def _judges(arguments: argparse.Namespace) -> None:
     from playground.evaluation.judges import evaluate_judges, known_answers
-    from playground.evaluation.prompts import read_rows
+    from playground.jsonl import read_texts
     from playground.models.fetch import bar
 
     harmful, harmless = (
-        [row["prompt"] for row in read_rows(path, ("prompt",), arguments.limit)]
+        [row["prompt"] for row in read_texts(path, ("prompt",), arguments.limit)]
         for path in (arguments.harmful, arguments.harmless)
     )
     with service() as playground:
@@ -164,7 +164,7 @@ def _add_refusals(evaluate: Commands) -> None:
 
 
 def _refusals(arguments: argparse.Namespace) -> None:
-    from playground.evaluation.prompts import read_rows
     from playground.evaluation.refusals import evaluate_refusals
+    from playground.jsonl import read_texts
 
-    print_found(evaluate_refusals(read_rows(arguments.data, ("response", "label"))), arguments.json)
+    print_found(evaluate_refusals(read_texts(arguments.data, ("response", "label"))), arguments.json)

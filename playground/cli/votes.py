@@ -20,17 +20,13 @@ def add(commands: Commands) -> None:
 
 
 @contextmanager
-def open_votes() -> Iterator[Any]:
+def _votes() -> Iterator[Any]:
     """The votes of the database that the settings name."""
     from playground.settings import Settings
-    from playground.store.connection import Connection
-    from playground.store.votes import VoteStore
+    from playground.store.votes import open_votes
 
-    connection = Connection(Settings().database)
-    try:
-        yield VoteStore(connection)
-    finally:
-        connection.close()
+    with open_votes(Settings().database) as votes:
+        yield votes
 
 
 def _add_export(votes: Commands) -> None:
@@ -50,7 +46,7 @@ def _add_export(votes: Commands) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from playground.store.ballots import write_votes
 
-    with open_votes() as votes:
+    with _votes() as votes:
         rows = votes.rows(arguments.method, arguments.since)
     arguments.out.write_bytes(write_votes(rows, arguments.format))
     print(f"{len(rows)} votes are in {arguments.out}.")
@@ -71,7 +67,7 @@ def _import(arguments: argparse.Namespace) -> None:
     from playground.store.ballots import read_votes
 
     rows = read_votes(arguments.file)
-    with open_votes() as votes:
+    with _votes() as votes:
         new = votes.take(rows)
     print(f"{new} votes were new, {len(rows) - new} were known.")
 
@@ -112,7 +108,7 @@ def _add_push(votes: Commands) -> None:
 def _push(arguments: argparse.Namespace) -> None:
     from playground.store.hub import push_votes
 
-    with open_votes() as votes:
+    with _votes() as votes:
         rows = votes.rows()
     address = push_votes(rows, arguments.repository, arguments.public)
     print(f"{len(rows)} votes were pushed: {address}")
@@ -130,7 +126,7 @@ def _add_hide_and_show(votes: Commands) -> None:
 
 
 def _hide_or_show(arguments: argparse.Namespace) -> None:
-    with open_votes() as votes:
+    with _votes() as votes:
         votes.hide(arguments.battle, arguments.hidden, arguments.reason)
 
 
@@ -146,7 +142,7 @@ def _add_of(votes: Commands) -> None:
 
 
 def _of(arguments: argparse.Namespace) -> None:
-    with open_votes() as votes:
+    with _votes() as votes:
         for row in votes.rows(voter=arguments.voter, hidden=True):
             print(json.dumps(row, ensure_ascii=False))
 
@@ -157,5 +153,5 @@ def _add_forget(votes: Commands) -> None:
 
 
 def _forget(arguments: argparse.Namespace) -> None:
-    with open_votes() as votes:
+    with _votes() as votes:
         print(f"{votes.forget(arguments.voter)} votes were deleted.")

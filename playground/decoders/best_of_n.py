@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from playground.branch.branch import Branch
 from playground.branch.lane import Lane
 from playground.branch.together import together
 from playground.decoders.base import Decoder
@@ -21,7 +22,7 @@ def run(lane: Lane, options: BestOfNOptions) -> Asking:
     """Draw `n` answers, sample i with the random numbers of branch i, and keep the one with the highest score.
 
     Stopped before that, the likeliest answer so far stands, and none is scored."""
-    branches = (yield from lane.open(options.variant)).forks(options.n)
+    branches = (yield from Branch.open(lane, options.variant)).forks(options.n)
     drafts = [branch.draft for branch in branches]
     try:
         yield from together(branch.grow(options.pick) for branch in branches)

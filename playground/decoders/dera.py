@@ -123,7 +123,7 @@ def run(lane: Lane, options: DeraOptions) -> Asking:
         branch.text.policy = Policy.mix((1 - λ, reference), (λ, aligned))
         return options.pick(branch)
 
-    branch = yield from lane.open(reference, aligned)
+    branch = yield from Branch.open(lane, reference, aligned)
     branch.describe = describe
     yield from branch.grow(pick)
 

@@ -10,6 +10,7 @@ from collections import Counter
 
 from pydantic import Field
 
+from playground.branch.branch import Branch
 from playground.branch.lane import Lane
 from playground.branch.together import together
 from playground.decoders.base import Decoder, Options
@@ -31,7 +32,7 @@ class DiverseBeamsOptions(Options):
 
 def run(lane: Lane, options: DiverseBeamsOptions) -> Asking:
     """Grow all beams in one batch; the likeliest of them (mean log-probability) is the answer."""
-    beams = (yield from lane.open(options.variant)).forks(options.beams)
+    beams = (yield from Branch.open(lane, options.variant)).forks(options.beams)
     try:
         while growing := [beam for beam in beams if not beam.ended]:
             yield from together(beam.look() for beam in growing)

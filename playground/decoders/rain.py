@@ -150,7 +150,7 @@ class _Search:
 
     def begin(self) -> Asking:
         """Open the prompt and expand the root."""
-        root = yield from self.lane.open(self.options.variant)
+        root = yield from Branch.open(self.lane, self.options.variant)
         root.describe = _log_prob_only
         self.branches[0], self.drafts[0] = root, root.draft
         yield from root.write_beginning()

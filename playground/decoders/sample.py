@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from playground.branch.branch import Branch
 from playground.branch.lane import Lane
 from playground.decoders.base import Decoder, Sampling
 from playground.engine.engine import Asking
@@ -16,7 +17,7 @@ class SampleOptions(Sampling):
 
 def run(lane: Lane, options: SampleOptions) -> Asking:
     """Draw token after token from `options.variant`."""
-    branch = yield from lane.open(options.variant)
+    branch = yield from Branch.open(lane, options.variant)
     yield from branch.grow(options.pick)
 
 

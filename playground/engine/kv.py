@@ -31,7 +31,7 @@ class BlockPool:
         # Zeros, because a masked position must not hold a NaN: 0 · NaN is NaN.
         self.data = torch.zeros(shape, dtype=dtype, device=device)
         self._references = [0] * self.count
-        # Block 0 takes what padding rows write.
+        # Block 0 is never written: it stands where a row is padded to more keys than it has.
         self._free = list(range(self.count - 1, 0, -1))
 
     @property

@@ -4,7 +4,8 @@ The arithmetic of a row depends on its own sequence alone:
 - a *short* extension (up to SHORT tokens) runs packed with those of other sequences, through kernels that are
   row-invariant, or in tiles of a fixed shape where a kernel is not;
 - a *long* one runs in chunks counted from its own beginning; others may share its pass, but not its products;
-- attention pads keys to a grid on which the fused kernel gives the same bits for any padding;
+- attention runs in shapes that follow from a row's own length: its keys are padded in steps of KEYS, its queries to
+  whole multiples of QUERIES, and only rows of one shape share a call;
 - the head always sees TILE rows.
 """
 
@@ -29,24 +30,29 @@ CHUNK = 256
 """Tokens of long extensions that run in one pass; bounds the time until Stop is heard."""
 ROWS = 32
 """Most rows of a packed pass."""
+KEYS = 128
+"""Keys of a row are padded to a multiple of this: how the fused attention adds up depends on how many there are."""
+QUERIES = 8
+"""Queries are padded to a multiple of this: else the scratch memory of the fused attention's second thread is not
+aligned as that of the first, and the same row has other bits there."""
 
 
 @dataclass(frozen=True)
 class _Read:
     """Texts of equally many rows, whose keys and values are read together."""
 
-    rows: slice
+    rows: slice | torch.Tensor
     tables: torch.Tensor  # blocks [texts, blocks], padded with block 0
-    mask: torch.Tensor  # additive [texts, 1, groups * rows of a text, keys]
+    mask: torch.Tensor  # additive [texts, 1, queries, keys]; queries are groups * rows of a text, padded
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where the rows of a pass write their keys and values, and what they read."""
+    """Where the rows of a pass write their keys and values, and what they read; padding rows do neither."""
 
     pool: BlockPool
-    write_blocks: torch.Tensor  # [rows]
-    write_offsets: torch.Tensor  # [rows]
+    write_blocks: torch.Tensor  # [rows but padding]
+    write_offsets: torch.Tensor  # [rows but padding]
     reads: list[_Read]
 
 
@@ -56,11 +62,17 @@ def _paged_attention(module, query, key, value, attention_mask, scaling, layout:
     query [1, heads, rows, dim]; key, value [1, kv_heads, rows, dim]; masks are in the layout. In a short pass every
     row is a text of its own. Returns [1, rows, heads, dim].
     """
+    written = len(layout.write_blocks)
     for which, new in enumerate((key, value)):
         store = layout.pool.data[:, module.layer_idx, which]
-        store[layout.write_blocks, layout.write_offsets] = new[0].transpose(0, 1).reshape(new.shape[2], -1)
-    out = [_attend(module.layer_idx, query[0, :, read.rows], read, layout.pool, scaling) for read in layout.reads]
-    return (out[0] if len(out) == 1 else torch.cat(out))[None], None
+        store[layout.write_blocks, layout.write_offsets] = new[0, :, :written].transpose(0, 1).reshape(written, -1)
+    parts = [_attend(module.layer_idx, query[0, :, read.rows], read, layout.pool, scaling) for read in layout.reads]
+    if len(parts) == 1 and len(parts[0]) == query.shape[2]:
+        return parts[0][None], None
+    out = query.new_zeros(query.shape[2], query.shape[1], query.shape[3])
+    for read, part in zip(layout.reads, parts, strict=True):
+        out[read.rows] = part
+    return out[None], None
 
 
 def _attend(layer: int, query: torch.Tensor, read: _Read, pool: BlockPool, scaling: float) -> torch.Tensor:
@@ -76,8 +88,9 @@ def _attend(layer: int, query: torch.Tensor, read: _Read, pool: BlockPool, scali
     each, groups = rows // texts, heads // pool.kv_heads
     q = query.transpose(0, 1).reshape(texts, each, pool.kv_heads, groups, dim)
     q = q.permute(0, 2, 3, 1, 4).reshape(texts, pool.kv_heads, groups * each, dim)
+    q = F.pad(q, (0, 0, 0, read.mask.shape[2] - groups * each))
     out = F.scaled_dot_product_attention(q, stored(0), stored(1), attn_mask=read.mask, scale=scaling)
-    out = out.view(texts, pool.kv_heads, groups, each, dim).permute(0, 3, 1, 2, 4)
+    out = out[:, :, : groups * each].view(texts, pool.kv_heads, groups, each, dim).permute(0, 3, 1, 2, 4)
     return out.reshape(rows, heads, dim)
 
 
@@ -110,8 +123,6 @@ class Runner:
         self.pool = BlockPool(
             config.num_hidden_layers, config.num_key_value_heads, head_dim, loaded.dtype, self.device, kv_budget
         )
-        # On this grid the fused attention gives a row the same bits however far its keys are padded (tests/engine).
-        self._grid = 1 if loaded.dtype == torch.bfloat16 else 512 // BLOCK
         self._groups = config.num_attention_heads // config.num_key_value_heads
         self._pad_rows = loaded.precision != "int4"
 
@@ -128,13 +139,16 @@ class Runner:
         positions = [p for s, x, _ in extensions for p in range(s.length - len(x), s.length)]
         owners = [s for s, x, _ in extensions for _ in range(len(x))]
         padding = -len(positions) % TILE if self._pad_rows else 0
-        blocks = self._blocks(max(positions) + 1)
-        tables = torch.zeros(len(positions) + padding, blocks, dtype=torch.long)
-        for row, (owner, position) in enumerate(zip(owners, positions, strict=True)):
-            mine = owner.blocks[: position // BLOCK + 1]
-            tables[row, : len(mine)] = torch.tensor(mine)
-        limit = torch.tensor(positions + [0] * padding)
-        reads = [self._read(slice(None), tables, torch.arange(blocks * BLOCK)[None, None] <= limit[:, None, None])]
+        by_shape: dict[int, list[int]] = {}
+        for row, position in enumerate(positions):
+            by_shape.setdefault(_blocks(position + 1), []).append(row)
+        reads = []
+        for blocks, rows in by_shape.items():
+            tables = torch.tensor([_table(owners[row], positions[row] + 1) for row in rows])
+            seen = torch.arange(blocks * BLOCK) <= torch.tensor([positions[row] for row in rows])[:, None, None]
+            side_by_side = rows[-1] - rows[0] < len(rows)
+            which = slice(rows[0], rows[-1] + 1) if side_by_side else torch.tensor(rows, device=self.device)
+            reads.append(self._read(which, tables, seen))
         return self._pass(extensions, positions, owners, reads, padding, texts=[], adapters=_runs(extensions))
 
     @torch.inference_mode()
@@ -147,11 +161,9 @@ class Runner:
         texts = [slice(end - len(x), end) for end, (_, x, _) in zip(ends, extensions, strict=True)]
         reads = []
         for rows, (sequence, _, _) in zip(texts, extensions, strict=True):
-            blocks = self._blocks(sequence.length)
-            table = torch.zeros(1, blocks, dtype=torch.long)
-            table[0, : len(sequence.blocks)] = torch.tensor(sequence.blocks)[:blocks]
-            seen = torch.arange(blocks * BLOCK)[None] <= torch.tensor(positions[rows])[:, None]
-            reads.append(self._read(rows, table, seen[None]))
+            table = _table(sequence, sequence.length)
+            seen = torch.arange(len(table) * BLOCK) <= torch.tensor(positions[rows])[:, None]
+            reads.append(self._read(rows, torch.tensor([table]), seen[None]))
         adapters = [(adapter, rows) for rows, (_, _, adapter) in zip(texts, extensions, strict=True) if adapter]
         return self._pass(extensions, positions, owners, reads, 0, texts=texts, adapters=adapters)
 
@@ -172,24 +184,21 @@ class Runner:
         parts = zip(hidden.split(TILE), wanted.split(TILE), strict=True)
         return torch.cat([self.log_probs(h).gather(1, t[:, None])[:, 0] for h, t in parts]).cpu()
 
-    def _blocks(self, tokens: int) -> int:
-        blocks = -(-tokens // BLOCK)
-        return -(-blocks // self._grid) * self._grid
-
-    def _read(self, rows: slice, tables: torch.Tensor, seen: torch.Tensor) -> _Read:
+    def _read(self, rows: slice | torch.Tensor, tables: torch.Tensor, seen: torch.Tensor) -> _Read:
         """seen [texts, rows of a text, keys] becomes a mask in the model's type: 0 where seen, -inf elsewhere."""
         mask = torch.zeros(seen.shape, dtype=self.loaded.dtype).masked_fill_(~seen, float("-inf"))
-        return _Read(rows, tables.to(self.device), mask.to(self.device)[:, None].repeat(1, 1, self._groups, 1))
+        mask = mask.repeat(1, self._groups, 1)
+        mask = F.pad(mask, (0, 0, 0, -mask.shape[1] % QUERIES))
+        return _Read(rows, tables.to(self.device), mask.to(self.device)[:, None])
 
     def _pass(self, extensions, positions, owners, reads, padding, *, texts, adapters) -> list[torch.Tensor]:
         places = positions + [0] * padding
         layout = _Layout(
             pool=self.pool,
             write_blocks=torch.tensor(
-                [s.blocks[p // BLOCK] for s, p in zip(owners, positions, strict=True)] + [0] * padding,
-                device=self.device,
+                [s.blocks[p // BLOCK] for s, p in zip(owners, positions, strict=True)], device=self.device
             ),
-            write_offsets=torch.tensor([p % BLOCK for p in places], device=self.device),
+            write_offsets=torch.tensor([p % BLOCK for p in positions], device=self.device),
             reads=reads,
         )
         self.loaded.current.texts, self.loaded.current.adapter_rows = texts, adapters
@@ -201,6 +210,17 @@ class Runner:
             layout=layout,
         )
         return list(output.last_hidden_state[0, : len(positions)].split([len(x) for _, x, _ in extensions]))
+
+
+def _blocks(tokens: int) -> int:
+    """Blocks that are read for a row that sees so many tokens, padding included."""
+    return -(-tokens // KEYS) * KEYS // BLOCK
+
+
+def _table(sequence: Sequence, tokens: int) -> list[int]:
+    """The blocks of a sequence's first tokens, padded with block 0 to what is read for them."""
+    held = sequence.blocks[: -(-tokens // BLOCK)]
+    return held + [0] * (_blocks(tokens) - len(held))
 
 
 def _runs(extensions: Many[Extension]) -> list[tuple[str, slice]]:

@@ -8,8 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from playground.branch.branch import Text
 from playground.branch.lane import Lane
+from playground.branch.text import Text
 from playground.branch.together import together
 from playground.engine.engine import Asking
 from playground.options import Options

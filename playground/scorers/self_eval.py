@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from playground.branch.branch import open_texts
 from playground.branch.lane import Lane
+from playground.branch.text import open_texts
 from playground.branch.together import together
 from playground.engine.engine import Asking
 from playground.options import Options

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from playground.errors import UserError, shown
@@ -203,3 +206,13 @@ class VoteStore:
 
     def _note(self, act: str, target: str, reason: str) -> None:
         self._db["acts"].insert({"created": now(), "act": act, "target": target, "reason": reason})
+
+
+@contextmanager
+def open_votes(database: Path) -> Iterator[VoteStore]:
+    """The votes of a database file, which is closed at the end."""
+    connection = Connection(database)
+    try:
+        yield VoteStore(connection)
+    finally:
+        connection.close()

@@ -18,13 +18,22 @@ import yaml
 
 from playground.errors import UserError
 from playground.jsonl import numbered_lines
+from playground.models.fetch import Progress
+from playground.models.loading import load_model, pick_device
+from playground.requests import LaneRequest
 from playground.scorers.refusal import refuses
+from playground.service import Playground
+from playground.training.magpie import imagine
 
 TEXTS: dict[str, list[str]] = yaml.safe_load((Path(__file__).parent / "careful.yaml").read_text(encoding="utf-8"))
 OWN = {"source": "written for this project, answered by SmolLM2-135M-Instruct", "licence": "Apache-2.0"}
 IMAGINED = {"source": "requests and answers written by SmolLM2-135M-Instruct", "licence": "Apache-2.0"}
 HH = {"source": "hh-rlhf", "licence": "MIT"}
 QUESTIONS = {"source": "NQ-Open, WebQuestions, OpenTriviaQA questions", "licence": "Apache-2.0, CC BY, CC BY-SA"}
+ANSWERER = "greedy"
+"""The method that gives the model's own answers."""
+TOKENS = 48
+"""At most so many tokens an answer."""
 REQUESTS = 1800
 """Requests that the model is asked to think up; about three in four are kept."""
 _DANGER = re.compile(
@@ -37,6 +46,21 @@ Answerer = Callable[[list[str]], list[str]]
 """Prompts → the model's own greedy answers."""
 Imaginer = Callable[[list[str]], list[str]]
 """First words → requests that begin so, thought up by the model."""
+
+
+def careful_rows(playground: Playground, data: Path, seed: int, watch: Progress) -> list[dict[str, Any]]:
+    """`make_rows` with the model of the variant `reference`."""
+    name, settings = playground.catalogue.variant("reference").model, playground.settings
+
+    def answer(prompts: list[str]) -> list[str]:
+        jobs = [(prompt, LaneRequest(method=ANSWERER), 0) for prompt in prompts]
+        return [lane["text"] for lane in playground.each(jobs, TOKENS, watch=watch)]
+
+    def requests(openings: list[str]) -> list[str]:
+        spec, device = playground.catalogue.models[name], pick_device(settings.device)
+        return imagine(load_model(name, spec, settings.cache, device, "bf16", watch), openings, seed, watch)
+
+    return make_rows(data, answer, requests, seed)
 
 
 def make_rows(data: Path, answer: Answerer, imagine: Imaginer, seed: int = 0) -> list[dict[str, Any]]:

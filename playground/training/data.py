@@ -6,10 +6,12 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from playground.errors import UserError, shown
 from playground.jsonl import numbered_lines
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,14 @@ class RankedRow:
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(Generic[Row]):
     """What a file held: good rows, and a sentence for each bad one."""
 
-    rows: list[RankedRow]
+    rows: list[Row]
     problems: list[str]
 
 
-def read_rows(path: Path) -> Rows:
+def read_rows(path: Path) -> Rows[RankedRow]:
     """Read a file of ranked responses. Bad rows are told with their line numbers; none is dropped silently.
 
     Raises UserError if the file cannot be read or holds nothing to train on.

@@ -12,7 +12,7 @@ from playground.errors import UserError, shown
 from playground.jsonl import numbered_lines
 from playground.models.fetch import Progress, no_progress
 from playground.requests import LaneRequest
-from playground.scorers import SCORERS
+from playground.scorers import ScorerChoice
 from playground.service import Playground
 
 
@@ -33,10 +33,9 @@ def sample_rows(
 
     Raises UserError if no prompt has two different ones.
     """
-    if scorer not in SCORERS:
-        raise UserError(f"There is no scorer {shown(scorer)}; choose one of: {', '.join(SCORERS)}.")
+    ScorerChoice(scorer)  # before anything is sampled
     jobs = [
-        (prompt, LaneRequest(method=lane.method, options={**lane.options, **more}), seed + extra)
+        (prompt, lane.model_copy(update={"options": lane.options.model_copy(update=more)}), seed + extra)
         for prompt in prompts
         for lane in lanes
         for more, extra in _runs(lane, samples)

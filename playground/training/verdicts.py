@@ -7,9 +7,13 @@ the rows puts an answer below another request, so that the answer is judged and 
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 from typing import Any
 
+from playground.errors import UserError
+from playground.jsonl import numbered_lines
 from playground.scorers.refusal import refuses
 from playground.scorers.self_eval import LEARNED
 
@@ -17,6 +21,14 @@ LONGEST = 300
 """Characters of a request."""
 SHORTEST_CUT = 3
 """Words that are left at least of an answer that is cut: a search judges beginnings, too."""
+
+
+def verdict_rows(path: Path, seed: int = 0) -> list[dict[str, Any]]:
+    """`make_rows` of a file that the careful recipe wrote. Raises UserError for another one."""
+    try:
+        return make_rows([json.loads(line) for _, line in numbered_lines(path)], seed)
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path} holds other rows; name the file that careful-rows wrote.") from None
 
 
 def make_rows(ranked: list[dict[str, Any]], seed: int = 0) -> list[dict[str, Any]]:

@@ -14,7 +14,8 @@ from playground.figures.training import training_figure
 from playground.scorers import SCORERS
 from playground.service import Playground
 from playground.training.data import read_rows
-from playground.training.jobs import Trainings
+from playground.training.jobs import DATA, Trainings
+from playground.training.records import RowsFile, RrhfConfig, RrhfJob, Sampling, Votes, checked
 from playground.ui.errors import in_words
 
 POLL_SECONDS = 1.0
@@ -24,9 +25,9 @@ _STATES = {
     "preparing": "Getting ready",
     "training": "Training",
     "done": "Done",
-    "stopped": "Stopped; it can go on",
+    "stopped": "Stopped; can be resumed",
     "failed": "Failed",
-    "interrupted": "Interrupted; it can go on",
+    "interrupted": "Interrupted; can be resumed",
 }
 
 
@@ -54,7 +55,7 @@ class TrainTab:
             with gr.Column(scale=2, min_width=280):
                 self.name = gr.Textbox(label="Name of the adapter", placeholder="my-adapter", elem_id="train-name")
                 self.start_from = gr.Dropdown(
-                    self._starts(), value="", label="Start from", info="Fresh, or an adapter to go on from"
+                    self._starts(), value="", label="Start from", info="A fresh adapter, or one to continue"
                 )
                 with gr.Row():
                     self.steps = gr.Number(
@@ -132,24 +133,23 @@ class TrainTab:
         if None in (steps, rate, length):
             raise UserError("Steps, learning rate and response tokens must all be given.")
         name = (name or "").strip()
+        out, data = self.trainings.folder_of(name), ""
         if kind == ROWS:
             if not file:
                 raise UserError("There is no file; upload one with ranked rows.")
             read_rows(Path(file))
-            data, more = Path(file).read_text(encoding="utf-8"), ["--data", str(self.trainings.data_of(name))]
+            data, source = Path(file).read_text(encoding="utf-8"), RowsFile(path=out / DATA)
         elif kind == VOTES:
-            data, more = "", ["--data", "votes"]
+            source = Votes()
         else:
             lines = [line.strip() for line in (prompts or "").splitlines() if line.strip()]
             if not lines:
                 raise UserError("There are no prompts; write at least one a line.")
             data = "".join(json.dumps({"prompt": line}) + "\n" for line in lines)
-            more = ["--prompts", str(self.trainings.data_of(name)), "--samples", str(int(samples))]
-            more += ["--score-with", scorer]
-        if start_from:
-            more += ["--start", str(self.playground.catalogue.variant(start_from).adapter)]
-        more += ["--steps", str(int(steps)), "--learning-rate", f"{rate:g}", "--max-response", str(int(length))]
-        self.trainings.start(name, more, data)
+            source = checked(Sampling, prompts=out / DATA, samples=int(samples), score_with=scorer)
+        config = checked(RrhfConfig, steps=steps, learning_rate=rate, max_response=length)
+        start = self.playground.catalogue.variant(start_from).adapter if start_from else None
+        self.trainings.start(RrhfJob(out=out, start=start, source=source, config=config), data)
         return gr.update(choices=self.trainings.names(), value=name), *self.see(name)
 
     def stop(self, name: str | None) -> tuple:
@@ -159,7 +159,7 @@ class TrainTab:
         return self.see(name)
 
     def resume(self, name: str | None) -> tuple:
-        """Go on with the training that is watched."""
+        """Continue the training that is watched."""
         if not name:
             raise UserError("Choose a training to resume.")
         self.trainings.resume(name)
@@ -172,7 +172,7 @@ class TrainTab:
         told = self.trainings.read(name)
         at_work = told["state"] in ("preparing", "training")
         if told["state"] == "done":
-            self.playground.discover()
+            self.playground.memory.discover()
         figure = gr.update(value=training_figure(told), visible=True) if told["losses"] else gr.update(visible=False)
         return _status(name, told), figure, gr.Timer(active=at_work), gr.update(choices=self._starts())
 
@@ -194,8 +194,7 @@ def _status(name: str, told: dict[str, Any]) -> str:
         parts.append(f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left")
     if told["losses"]:
         parts.append(f"loss {sum(told['losses'][-10:]) / len(told['losses'][-10:]):.3f}")
-    if told["accuracies"]:
-        parts.append(f"held-out ranking {100 * told['accuracies'][-1][1]:.0f} %")
+    parts += [f"{name} {curve[-1][1]:.3f}" for name, curve in told["curves"].items() if curve]
     bar = f'<progress max="1" value="{told["share"]:.3f}" aria-label="done so far"></progress>'
     said = "".join(f"\n- {html.escape(sentence)}" for sentence in told["said"][-6:])
     error = f"\n\n{html.escape(told['error'])}" if told["error"] else ""

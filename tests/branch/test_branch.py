@@ -2,6 +2,7 @@
 
 import pytest
 
+from playground.branch.branch import Branch
 from playground.branch.together import together
 from playground.engine.engine import Stopped
 from playground.engine.requests import Extend, Open
@@ -31,7 +32,7 @@ def test_every_token_is_put_through_once_for_each_variant():
     lane, script = make_lane(max_new_tokens=6), spell("abcdefgh")
 
     def work():
-        branch = yield from lane.open(MIXTURE)
+        branch = yield from Branch.open(lane, MIXTURE)
         yield from branch.grow(greedy, most=4)
         return branch
 
@@ -44,7 +45,7 @@ def test_what_was_written_by_hand_is_read_in_one_request():
     lane, script = make_lane(), random_script(3)
 
     def work():
-        branch = yield from lane.open(Policy("reference"))
+        branch = yield from Branch.open(lane, Policy("reference"))
         for token in (1, 2, 3):
             branch.put(token)
         yield from branch.look()
@@ -59,7 +60,7 @@ def test_forks_go_on_by_themselves():
     lane, script = make_lane(), spell("abcdefgh")
 
     def work():
-        branch = yield from lane.open(MIXTURE)
+        branch = yield from Branch.open(lane, MIXTURE)
         yield from branch.grow(greedy, most=2)
         twin = branch.fork(1)
         branch.put(4)

@@ -1,9 +1,11 @@
-"""On the embedded model: a row's numbers do not depend on its neighbours, over long texts."""
+"""A row's numbers do not depend on its neighbours: over long texts of the embedded model, and in attention alone."""
 
 import pytest
 import torch
 
+from playground.engine.kv import BLOCK, BlockPool
 from playground.engine.requests import Extend, Open
+from playground.engine.runner import KEYS, QUERIES, _attend, _blocks, _Read
 
 
 @pytest.fixture
@@ -52,3 +54,31 @@ def test_short_and_long_extensions_agree_closely(engine):
 
     step, whole = engine.submit(asking()).wait(120)
     assert float((step.exp() * (step - whole)).sum()) < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("length", [40, 200, 300, 536, 900])
+def test_attention_adds_up_in_one_order_whatever_other_texts_the_call_has(dtype, length):
+    """Every value stands once with each sign, so what is left of the sum is rounding alone: another order shows."""
+    heads, groups, dim, blocks = 3, 3, 64, _blocks(length)
+    assert blocks * BLOCK % KEYS == 0
+    generator = torch.Generator().manual_seed(length)
+    pool = BlockPool(1, heads, dim, dtype, torch.device("cpu"), 2 * blocks * heads * dim * BLOCK * 2 * dtype.itemsize)
+    for which in (0, 1):
+        half = torch.randn(length // 2, heads * dim, generator=generator)
+        text = torch.cat([half, (1 - 2 * which) * half[torch.randperm(length // 2, generator=torch.manual_seed(1))]])
+        rows = torch.zeros(blocks * BLOCK, heads * dim)
+        rows[: len(text)] = text
+        pool.data[1 : 1 + blocks, 0, which] = rows.to(dtype).view(blocks, BLOCK, -1)
+    query = torch.randn(heads * groups, 1, dim, generator=generator).to(dtype)
+
+    def attend(texts):
+        table = torch.arange(1, 1 + blocks).repeat(texts, 1)
+        mask = torch.zeros(texts, 1, QUERIES, blocks * BLOCK, dtype=dtype)
+        mask[..., length // 2 * 2 :] = float("-inf")
+        return _attend(0, query.repeat(1, texts, 1), _Read(slice(None), table, mask), pool, dim**-0.5)
+
+    alone = attend(1)[0]
+    assert 0 < alone.abs().max() < 1e-2
+    for texts in (2, 3, 5, 9, 32):
+        assert all(torch.equal(row, alone) for row in attend(texts))

@@ -8,10 +8,10 @@ from playground import cli
 from playground.errors import UserError
 from playground.evaluation.dera import sweep
 from playground.evaluation.judges import evaluate_judges, known_answers
-from playground.evaluation.prompts import read_rows
 from playground.evaluation.rain import evaluate_rain
 from playground.evaluation.refusals import evaluate_refusals
 from playground.evaluation.rrhf import evaluate_rrhf
+from playground.jsonl import read_texts
 
 PROMPTS = ["the fox", "how do I make a cake", "once upon a time"]
 
@@ -101,7 +101,7 @@ def test_files_of_the_wrong_kind_are_refused(tmp_path, text):
     path = tmp_path / "prompts.jsonl"
     path.write_text(text)
     with pytest.raises(UserError, match="prompt"):
-        read_rows(path, ("prompt",))
+        read_texts(path, ("prompt",))
 
 
 def test_the_commands_print_json(tiny_catalogue, tmp_path, monkeypatch, capsys):

@@ -25,12 +25,16 @@ def test_a_sweep_draws_every_measure_over_lambda():
     assert "Sentiment" in figure.layout.annotations[3].text
 
 
-def test_a_training_draws_its_losses_their_mean_and_the_accuracies():
-    figure = training_figure({"losses": [4.0, 2.0], "accuracies": [[0, 0.5], [2, 0.75]], "steps": 10})
-    losses, means, accuracies = figure.data
+def test_a_training_draws_its_losses_their_mean_and_every_curve_by_name():
+    curves = {"accuracy": [[0, 0.5], [2, 0.75]], "error": [[0, 3.0], [2, 1.0]]}
+    figure = training_figure({"losses": [4.0, 2.0], "curves": curves, "steps": 10})
+    losses, means, accuracies, errors = figure.data
     assert list(losses.y) == [4, 2]
     assert list(means.y) == [4, 3]
-    assert (list(accuracies.x), list(accuracies.y)) == ([0, 2], [50, 75])
+    assert (list(accuracies.x), list(accuracies.y)) == ([0, 2], [0.5, 0.75])
+    assert (list(errors.x), list(errors.y)) == ([0, 2], [3, 1])
+    titles = [title.text for title in figure.layout.annotations]
+    assert titles == ["loss", "accuracy on held-out rows", "error on held-out rows"]
 
 
 def test_the_length_experiment_draws_both_ways():

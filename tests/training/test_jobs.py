@@ -9,19 +9,24 @@ import threading
 import time
 
 import pytest
+import torch
 
 from playground import cli
 from playground.errors import UserError
 from playground.models.specs import read_catalogue
 from playground.service import Playground
 from playground.settings import Settings
-from playground.training.jobs import Journal, Trainings
+from playground.training import process
+from playground.training.jobs import DATA, Trainings
+from playground.training.journal import Journal, read_journal
+from playground.training.loop import CHECKPOINT
+from playground.training.records import RowsFile, RrhfConfig, RrhfJob
 
 ROWS = "".join(
     json.dumps({"query": f"the {w}", "responses": [f"lazy {w}", "0123"], "scores": [1, 0]}) + "\n"
     for w in ("fox", "dog", "cake", "land", "time") * 2
 )
-SMALL = ["--rows-per-step", "2", "--rank", "2", "--save-every", "5", "--max-response", "8"]
+SMALL = {"rows_per_step": 2, "rank": 2, "save_every": 5, "max_response": 8}
 
 
 @pytest.fixture
@@ -34,8 +39,10 @@ def trainings(tiny_catalogue, tmp_path):
     trainings.close()
 
 
-def data(trainings, name):
-    return ["--data", str(trainings.data_of(name))]
+def job(trainings, name, **config):
+    """Train on the data that `start` puts beside the result."""
+    out = trainings.folder_of(name)
+    return RrhfJob(out=out, source=RowsFile(path=out / DATA), config=RrhfConfig(**config))
 
 
 def until(condition, what):
@@ -48,10 +55,10 @@ def until(condition, what):
 
 def test_a_training_is_stopped_resumed_and_its_adapter_joins_the_list(trainings):
     playground = Playground(trainings.settings)
-    trainings.start("mine", [*data(trainings, "mine"), "--steps", "100000", *SMALL], ROWS)
+    trainings.start(job(trainings, "mine", steps=100_000, **SMALL), ROWS)
     assert trainings.running() == "mine"
     with pytest.raises(UserError, match="still at work"):
-        trainings.start("other", data(trainings, "other"), ROWS)
+        trainings.start(job(trainings, "other"), ROWS)
     until(lambda: trainings.read("mine")["step"] > 6, "the seventh step")
     trainings.stop("mine")
     until(lambda: trainings.running() is None, "the end")
@@ -59,24 +66,21 @@ def test_a_training_is_stopped_resumed_and_its_adapter_joins_the_list(trainings)
     assert told["state"] == "stopped"
     assert len(told["losses"]) == told["step"]
     assert "mine" not in read_catalogue(trainings.settings.catalogue).variants
-    with pytest.raises(UserError, match="can go on"):
-        trainings.start("mine", data(trainings, "mine"), ROWS)
+    with pytest.raises(UserError, match="was not finished"):
+        trainings.start(job(trainings, "mine"), ROWS)
 
-    # Let it go on as a shorter training would: to the step after the one it stands at.
+    # Let it resume as a shorter training would: to the step after the one it stands at.
     folder = trainings.folder / "mine"
-    steps = str(told["step"] + 1)
-    state = folder / "checkpoint" / "state.pt"
-    import torch
-
-    content = torch.load(state, weights_only=True)
-    content["config"]["steps"] = int(steps)
-    torch.save(content, state)
-    command = json.loads((folder / "command.json").read_text())
-    command[command.index("100000")] = steps
-    (folder / "command.json").write_text(json.dumps(command))
+    steps = told["step"] + 1
+    content = torch.load(folder / CHECKPOINT, weights_only=True)
+    content["config"]["steps"] = steps
+    torch.save(content, folder / CHECKPOINT)
+    record = json.loads((folder / "job.json").read_text())
+    record["config"]["steps"] = steps
+    (folder / "job.json").write_text(json.dumps(record))
     trainings.resume("mine")
     until(lambda: trainings.read("mine")["state"] == "done", "the adapter")
-    assert any("Going on after step" in sentence for sentence in trainings.read("mine")["said"])
+    assert any("Resumed after step" in sentence for sentence in trainings.read("mine")["said"])
 
     assert "mine" not in playground.catalogue.variants
     enum = playground.options_schema("dera")["properties"]["aligned"]["enum"]
@@ -87,13 +91,13 @@ def test_a_training_is_stopped_resumed_and_its_adapter_joins_the_list(trainings)
     with pytest.raises(UserError, match="done"):
         trainings.resume("mine")
     with pytest.raises(UserError, match="already an adapter"):
-        trainings.start("mine", [], ROWS)
+        trainings.start(job(trainings, "mine"), ROWS)
 
 
 def test_a_training_stopped_while_it_gets_ready_is_stopped_not_failed(trainings, monkeypatch, tmp_path):
     asked, out = threading.Event(), trainings.folder / "mine"
     asked.set()
-    monkeypatch.setattr(cli.train, "_asked_to_stop", lambda: contextlib.nullcontext(asked))
+    monkeypatch.setattr(process, "_asked_to_stop", lambda: contextlib.nullcontext(asked))
     for name, value in trainings.settings.as_environment().items():
         monkeypatch.setenv(name, value)
     (tmp_path / "rows.jsonl").write_text(ROWS)
@@ -103,29 +107,34 @@ def test_a_training_stopped_while_it_gets_ready_is_stopped_not_failed(trainings,
 
 
 def test_a_training_that_cannot_be_says_why(trainings):
-    trainings.start("bad", data(trainings, "bad"), '{"query": "q"}\n')
+    trainings.start(job(trainings, "bad"), '{"query": "q"}\n')
     until(lambda: trainings.read("bad")["state"] == "failed", "the failure")
     assert "no usable row" in trainings.read("bad")["error"]
-    trainings.start("bad", [*data(trainings, "bad"), "--steps", "1", *SMALL], ROWS)
+    trainings.start(job(trainings, "bad", steps=1, **SMALL), ROWS)
     until(lambda: trainings.read("bad")["state"] == "done", "a good start under the same name")
 
 
 def test_a_killed_training_is_seen_as_interrupted(trainings):
-    trainings.start("gone", [*data(trainings, "gone"), "--steps", "100000", *SMALL], ROWS)
+    trainings.start(job(trainings, "gone", steps=100_000, **SMALL), ROWS)
     until(lambda: trainings.read("gone")["step"] > 6, "the seventh step")
     os.kill(trainings.read("gone")["pid"], signal.SIGKILL)
     until(lambda: trainings.read("gone")["state"] == "interrupted", "its absence")
-    assert (trainings.folder / "gone" / "checkpoint").exists()
+    assert (trainings.folder / "gone" / CHECKPOINT).exists()
     assert trainings.running() is None
 
 
 @pytest.mark.parametrize("name", ["", "../up", "Große Namen", "a" * 60, "a/b"])
 def test_names_that_are_no_folder_are_refused(trainings, name):
     with pytest.raises(UserError, match="cannot be used"):
-        trainings.start(name, [], ROWS)
+        trainings.folder_of(name)
 
 
 def test_a_journal_tells_errors_in_words(tmp_path):
     with pytest.raises(UserError), Journal(tmp_path, 5):
         raise UserError("The data is empty.")
     assert json.loads((tmp_path / "journal.json").read_text())["error"] == "The data is empty."
+
+
+def test_a_journal_from_before_curves_had_names_still_opens(tmp_path):
+    (tmp_path / "journal.json").write_text(json.dumps({"state": "done", "accuracies": [[0, 0.5]]}))
+    assert read_journal(tmp_path) == {"state": "done", "curves": {"ranking accuracy": [[0, 0.5]]}}

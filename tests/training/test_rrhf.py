@@ -1,7 +1,6 @@
-"""RRHF: the loss by hand, training that learns, goes on exactly after a kill, and refuses bad data in words."""
+"""RRHF: the loss by hand, training that learns, resumes exactly after a kill, and refuses bad data in words."""
 
 import json
-from dataclasses import replace
 
 import pytest
 import torch
@@ -13,8 +12,10 @@ from playground.models.loading import load_model
 from playground.models.specs import read_catalogue
 from playground.settings import Settings
 from playground.training.data import RankedRow, read_rows, write_rows
-from playground.training.rrhf import RrhfConfig, RrhfTraining, encode, mean_log_probs, order_of, rrhf_loss
-from playground.training.session import train_rrhf
+from playground.training.loop import Training
+from playground.training.records import RowsFile, RrhfConfig, RrhfJob
+from playground.training.rrhf import Rrhf, encode, mean_log_probs, rrhf_loss
+from playground.training.session import train
 
 CONFIG = RrhfConfig(
     steps=6, rows_per_step=2, learning_rate=5e-3, rank=4, evaluate_every=3, save_every=2, held_out=0.2, warmup=1
@@ -51,11 +52,16 @@ def test_responses_in_the_right_order_have_no_ranking_loss(values):
     assert float(rrhf_loss(p, torch.arange(float(len(p))), tune_weight=0)) == 0
 
 
-def test_the_order_of_rows_goes_through_all_of_them_each_epoch():
-    order = order_of(7, seed=3)
-    first, second = ([next(order) for _ in range(7)] for _ in range(2))
-    assert sorted(first) == sorted(second) == list(range(7))
-    assert first != second
+def changed(**settings):
+    return CONFIG.model_copy(update=settings)
+
+
+def job(out, config=CONFIG, data="rows.jsonl", **fields):
+    return RrhfJob(out=out, source=RowsFile(path=data), config=config, **fields)
+
+
+def training(loaded, rows, out, config=CONFIG, **fields):
+    return Training(Rrhf(loaded, job(out, config, **fields)), rows, config, out)
 
 
 @pytest.fixture
@@ -85,17 +91,18 @@ def test_mean_log_probs_are_those_of_the_plain_model(loaded):
 
 
 def test_training_learns_the_ranking(loaded, rows, tmp_path):
-    training = RrhfTraining(loaded(), rows, replace(CONFIG, steps=40), tmp_path)
-    before = training.ranking_accuracy(training.held_out)
-    progress = training.run(lambda progress: None)
-    assert progress.accuracies[-1][1] > max(before, 0.9)
+    progress = training(loaded(), rows, tmp_path, changed(steps=40)).run()
+    [(name, curve)] = progress.curves.items()
+    assert name == "ranking accuracy"
+    assert [step for step, _ in curve] == [0, *range(3, 40, 3), 40]
+    assert curve[-1][1] > max(curve[0][1], 0.9)
     assert sum(progress.losses[-5:]) < sum(progress.losses[:5])
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(loaded, rows, tmp_path):
-    whole = RrhfTraining(loaded(), rows, CONFIG, tmp_path / "whole")
-    whole.run(lambda progress: None)
-    part = RrhfTraining(loaded(), rows, CONFIG, tmp_path / "part")
+def test_a_killed_training_resumes_to_the_same_weights(loaded, rows, tmp_path):
+    whole = training(loaded(), rows, tmp_path / "whole")
+    whole.run()
+    part = training(loaded(), rows, tmp_path / "part")
 
     class Killed(Exception):
         pass
@@ -106,33 +113,25 @@ def test_a_killed_training_goes_on_to_the_same_weights(loaded, rows, tmp_path):
 
     with pytest.raises(Killed):
         part.run(kill)
-    again = RrhfTraining(loaded(), rows, CONFIG, tmp_path / "part")
+    again = training(loaded(), rows, tmp_path / "part")
     again.resume()
     assert again.progress.step == 4
-    again.run(lambda progress: None)
+    again.run()
     assert again.progress.losses == whole.progress.losses
-    for (name, mine), (_, expected) in zip(again.model.named_parameters(), whole.model.named_parameters(), strict=True):
-        assert torch.equal(mine, expected), name
+    assert again.progress.curves == whole.progress.curves
+    for name, expected in whole.parameters.items():
+        assert torch.equal(again.parameters[name], expected), name
 
 
 def test_a_training_may_start_from_an_adapter(loaded, rows, tmp_path):
-    first = RrhfTraining(loaded(), rows, CONFIG, tmp_path / "first")
-    first.run(lambda progress: None)
-    reached = first.ranking_accuracy(first.rows)
-    first.save_adapter("card")
-    second = RrhfTraining(loaded(), rows, replace(CONFIG, seed=5), tmp_path / "second", start=tmp_path / "first")
-    assert second.ranking_accuracy(first.rows) == pytest.approx(reached, abs=0.05)  # saved in bf16
-    assert second.run(lambda progress: None).step == CONFIG.steps
-
-
-def test_going_on_needs_a_checkpoint_made_with_the_same_settings(loaded, rows, tmp_path):
-    training = RrhfTraining(loaded(), rows, CONFIG, tmp_path)
-    with pytest.raises(UserError, match="no checkpoint"):
-        training.resume()
-    training.save_checkpoint()
-    other = RrhfTraining(loaded(), rows, replace(CONFIG, learning_rate=1.0), tmp_path)
-    with pytest.raises(UserError, match="learning_rate"):
-        other.resume()
+    first = training(loaded(), rows, tmp_path / "first")
+    first.run()
+    [reached] = first.objective.measure(first.rows).values()
+    first.finish("card", "tiny")
+    second = training(loaded(), rows, tmp_path / "second", changed(seed=5), start=tmp_path / "first")
+    [begun] = second.objective.measure(first.rows).values()
+    assert begun == pytest.approx(reached, abs=0.05)  # saved in bf16
+    assert second.run().step == CONFIG.steps
 
 
 def test_a_session_writes_an_adapter_that_decodes_and_a_card(tiny_catalogue, tmp_path, rows, request_of):
@@ -153,29 +152,46 @@ def test_a_session_writes_an_adapter_that_decodes_and_a_card(tiny_catalogue, tmp
         ]
         + [{"query": "bad"}],
     )
-    said = []
+    said, out = [], tmp_path / "out"
     settings = Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32")
-    progress = train_rrhf(data, tmp_path / "out", CONFIG, "tiny", settings=settings, say=said.append)
+    first = job(out, data=data, base="tiny")
+    progress = train(first, settings=settings, say=said.append)
     assert progress.step == CONFIG.steps
     assert any("line 21" in sentence and "responses" in sentence for sentence in said)
     assert any("1 left out" in sentence for sentence in said)
-    card = (tmp_path / "out" / "README.md").read_text()
+    card = (out / "README.md").read_text()
+    assert card.startswith("# LoRA adapter for tiny, trained with RRHF\n")
     assert "| tests | MIT | 20 |" in card
     assert "seed: 0" in card
-    assert not list((tmp_path / "out").glob("checkpoint*"))
-    further = replace(CONFIG, steps=2)
-    train_rrhf(data, tmp_path / "further", further, "tiny", settings=settings, start=tmp_path / "out")
+    assert "| step | ranking accuracy on held-out rows |" in card
+    assert [line[:4] for line in card.splitlines()[-3:]] == ["| 0 ", "| 3 ", "| 6 "]
+    numbers = json.loads((out / "training.json").read_text())
+    assert (numbers["base"], numbers["config"], numbers["losses"]) == ("tiny", CONFIG.model_dump(), progress.losses)
+    assert not list(out.glob("checkpoint*"))
+    further = job(tmp_path / "further", changed(steps=2), data=data, base="tiny", start=out)
+    train(further, settings=settings)
     assert "## Started from" in (tmp_path / "further" / "README.md").read_text()
     with pytest.raises(UserError, match="no adapter in"):
-        train_rrhf(data, tmp_path / "third", further, "tiny", settings=settings, start=tmp_path)
+        train(job(tmp_path / "third", data=data, base="tiny", start=tmp_path), settings=settings)
 
     playground = Playground(settings)
-    name = playground.adapter_variant(str(tmp_path / "out"))
+    name = playground.adapter_variant(str(out))
     lanes = playground.compare(request_of("greedy", f"greedy:variant={name}", max_new_tokens=12))["lanes"]
     assert lanes[0]["token_ids"] != lanes[1]["token_ids"]
     playground.close()
     with pytest.raises(UserError, match="already holds an adapter"):
-        train_rrhf(data, tmp_path / "out", CONFIG, "tiny", settings=settings)
+        train(first, settings=settings)
+
+
+def test_queries_over_the_limit_are_left_out_and_said(tiny_catalogue, tmp_path):
+    data = tmp_path / "rows.jsonl"
+    row = {"responses": ["jumps", "the dog"], "scores": [1, 0]}
+    write_rows(data, [{"query": query, **row} for query in ("the fox", "a cake", "the fox " * 40)])
+    said, settings = [], Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32")
+    train(job(tmp_path / "out", changed(steps=1, max_prompt=60), data=data), settings=settings, say=said.append)
+    assert said[0] == "1 rows are left out: the query is over 60 tokens long; raise --max-prompt."
+    with pytest.raises(UserError, match="No row can be trained on: the query is over 2 tokens"):
+        train(job(tmp_path / "none", changed(max_prompt=2), data=data), settings=settings)
 
 
 @pytest.mark.parametrize(

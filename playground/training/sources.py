@@ -1,0 +1,56 @@
+"""Where the rows of a training come from: a file, the arena's votes, or sampled and scored responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from playground.errors import UserError
+from playground.jsonl import read_texts
+from playground.models.fetch import Progress
+from playground.requests import LaneRequest
+from playground.service import Playground
+from playground.settings import Settings
+from playground.store.ballots import write_votes
+from playground.store.votes import open_votes
+from playground.training.data import write_rows
+from playground.training.records import Job, RowsFile, Sampling
+from playground.training.sampling import read_given, sample_rows
+
+MADE = "rows.jsonl"
+
+
+def rows_file(job: Job, settings: Settings, resume: bool, say: Callable[[str], None], watch: Progress) -> Path:
+    """The file of rows to train on. Rows that are made here are kept beside the result; a resumed training has them
+    already. Raises UserError."""
+    if isinstance(job.source, RowsFile):
+        return job.source.path
+    made = job.out / MADE
+    if resume and made.is_file():
+        return made
+    if isinstance(job.source, Sampling):
+        with closing(Playground(replace(settings, database=":memory:"), watch)) as playground:
+            rows = _sampled(playground, job.source, job, say, watch)
+        write_rows(made, rows)
+        say(f"{len(rows)} sampled and scored rows are in {made}.")
+    else:
+        with open_votes(settings.database) as votes:
+            rows = votes.rows()
+        if not rows:
+            raise UserError("There are no votes to train on; vote in the arena first, or import votes.")
+        made.parent.mkdir(parents=True, exist_ok=True)
+        made.write_bytes(write_votes(rows, "rrhf"))
+        say(f"{len(rows)} votes are in {made}.")
+    return made
+
+
+def _sampled(
+    playground: Playground, source: Sampling, job: Job, say: Callable[[str], None], watch: Progress
+) -> list[dict]:
+    prompts = [row["prompt"] for row in read_texts(source.prompts, ("prompt",), source.limit)]
+    lanes = [LaneRequest.parse(lane) for lane in source.lanes]
+    given = read_given(source.answers) if source.answers else None
+    tokens, seed = job.config.max_response, job.config.seed
+    return sample_rows(playground, prompts, lanes, source.samples, source.score_with, tokens, seed, given, watch, say)
