@@ -3,6 +3,7 @@
     while there are tasks:
         advance every task until it asks for something or ends
         run one batch per model: all short extensions together, and as many chunks of long ones as a pass takes
+        have readers read some texts of each task that asked for it
 
 There is no timer: a batch holds what all tasks asked for while the last one ran. A task's answers do not depend on
 which other tasks there are (see runner).
@@ -21,17 +22,22 @@ from typing import Any
 import torch
 
 from playground.engine.kv import OutOfBlocks, Sequence
-from playground.engine.requests import Extend, Next, Open, Opened, Request, Want
+from playground.engine.requests import Extend, Next, Open, Opened, Read, Request, SoftPrompt, Text, Want
 from playground.engine.runner import CHUNK, ROWS, SHORT, Runner
-from playground.errors import UserError
+from playground.errors import UserError, shown
+from playground.models.learned import Learned
 from playground.types import Cost
 
 OPENINGS_KEPT = 16
 """Openings (prompts) whose keys and values stay after their run."""
+TEXTS_READ = 16
+"""Texts of one request that are read in one round: other lanes wait no longer for their tokens."""
 
 log = logging.getLogger(__name__)
 Asking = Generator[list[Request], list[Any], Any]
 """A decoder at work: yields requests, is sent their answers, returns its result."""
+Reader = Callable[[list[Text]], torch.Tensor]
+"""Texts, or (prompt, answer) pairs → what a model makes of each [texts, size], in fp32."""
 
 
 class Stopped(Exception):
@@ -58,6 +64,27 @@ class _Job:
         return self.request.want if isinstance(self.request, Extend) else Want.NEXT
 
 
+@dataclass(eq=False)
+class _Reading:
+    """One list of texts under way."""
+
+    reader: Reader
+    texts: tuple[Text, ...]
+    parts: list[torch.Tensor] = field(default_factory=list)
+    answer: Any = None
+    done: bool = False
+    runner = None
+    inputs = ()
+
+    def read_on(self) -> None:
+        batch, self.texts = self.texts[:TEXTS_READ], self.texts[TEXTS_READ:]
+        if batch:
+            self.parts.append(self.reader(list(batch)).float().cpu())
+        if not self.texts:
+            self.answer = torch.cat(self.parts) if self.parts else torch.zeros(0, 0)
+            self.done = True
+
+
 class Task:
     """A running decoder. `cost` grows while it runs; `wait` gives its result."""
 
@@ -66,7 +93,7 @@ class Task:
         self.result: Any = None
         self.error: BaseException | None = None
         self.sequences: set[Sequence] = set()
-        self._jobs: list[_Job] = []
+        self._jobs: list[_Job | _Reading] = []
         self._stop = False
         self._begun = False
         self._started: float | None = None
@@ -90,10 +117,12 @@ class Task:
 
 
 class Engine:
-    """Runs tasks. Variants are added before they are asked for; each names its runner and maybe an adapter."""
+    """Runs tasks. Variants and readers are added before they are asked for; a variant names its runner and maybe an
+    adapter."""
 
     def __init__(self, max_tasks: int = 24):
         self._variants: dict[str, tuple[Runner, str | None]] = {}
+        self.readers: dict[str, Reader] = {}
         self._openings: OrderedDict[tuple, Sequence] = OrderedDict()
         self._kept: set[Sequence] = set()
         self._waiting: deque[Task] = deque()
@@ -110,6 +139,10 @@ class Engine:
     def variant(self, name: str) -> tuple[Runner, str | None]:
         """The runner of a variant and its adapter."""
         return self._variants[name]
+
+    def add_reader(self, name: str, reader: Reader) -> None:
+        """Let tasks ask for `Read(name, ...)`. The reader is called on the worker alone, for one request at a time."""
+        self.readers[name] = reader
 
     def submit(self, asking: Asking, cost: Cost | None = None, on_end: Callable[[Task], None] | None = None) -> Task:
         """Queue a decoder. Its use is counted in `cost`; `on_end` is called on the worker when it has ended in
@@ -189,21 +222,39 @@ class Engine:
     def _requests_of(self, task: Task, requests: list[Request]) -> None:
         task._jobs = []
         for request in requests:
-            task._jobs.append(self._job(task, request))
-        tokens = sum(len(request.tokens) for request in requests if not isinstance(request, Next))
+            task._jobs.append(self._reading(request) if isinstance(request, Read) else self._job(task, request))
+        tokens = sum(len(job.inputs) for job in task._jobs)
         task.cost.forward_tokens += tokens
         task.cost.forward_passes += tokens > 0
 
-    def _job(self, task: Task, request: Request) -> _Job:
+    def _reading(self, request: Read) -> _Reading:
+        if request.reader not in self.readers:
+            raise UserError(
+                f"There is no reader {shown(request.reader)} of texts; there are: {', '.join(self.readers) or 'none'}."
+            )
+        return _Reading(self.readers[request.reader], request.texts)
+
+    def _job(self, task: Task, request: Open | Extend | Next) -> _Job:
         if isinstance(request, Open):
             runner, adapter = self._variants[request.variant]
             sequence = Sequence(runner.pool, request.variant, task.sequences)
         else:
             sequence = request.sequence
             runner, adapter = self._variants[sequence.variant]
+        learned = runner.loaded.learned.get(sequence.variant, Learned())
         given = () if isinstance(request, Next) else request.tokens
-        inputs = given if isinstance(given, torch.Tensor) else runner.embed(given)
-        if len(inputs) and any(job.sequence is sequence and len(job.inputs) for job in task._jobs):
+        if isinstance(given, SoftPrompt):
+            inputs = _learned_prompt(learned, given.name, sequence.variant)
+        else:
+            inputs = given if isinstance(given, torch.Tensor) else runner.embed(given)
+        if isinstance(request, Open) and (before := learned.prompts.get("soft_prompt")) is not None:
+            inputs = torch.cat([before.to(inputs.dtype), inputs])
+        if isinstance(request, Extend):
+            if request.want in (Want.SCORES, Want.ALL) and sequence.hidden is None:
+                raise ValueError("scores need a token before the first one")
+            if request.want is Want.VALUES and learned.value_head is None:
+                raise UserError(f"The variant {shown(sequence.variant)} has no value head; choose one that has.")
+        if len(inputs) and any(len(job.inputs) and job.sequence is sequence for job in task._jobs):
             raise ValueError("one list of requests extends a sequence twice; fork it")
         return _Job(
             request=request,
@@ -231,31 +282,39 @@ class Engine:
                 log.exception("what follows the end of a task failed")
 
     def _run_batch(self) -> None:
-        for runner in {job.runner for task in self._active for job in task._jobs}:
+        for runner in {job.runner for task in self._active for job in task._jobs} - {None}:
             self._guarded(self._run_short, [(t, j) for t, j in self._undone(runner) if not j.long])
             self._guarded(self._run_long, [(t, j) for t, j in self._undone(runner) if j.long])
             self._answer(runner, [job for _, job in self._undone(runner) if len(job.inputs) == 0])
+        for task, job in self._undone(None):
+            try:
+                job.read_on()
+            except Exception as error:  # of one text, say: it ends its own task alone
+                if not isinstance(error, UserError):
+                    log.exception("a reader failed")
+                self._fail(task, error)
 
-    def _undone(self, runner: Runner) -> list[tuple[Task, _Job]]:
-        """The open jobs of tasks that still run; a task may have ended for want of room a moment ago."""
+    def _undone(self, runner: Runner | None) -> list[tuple[Task, Any]]:
+        """The open jobs of a runner, or all readings, of tasks that still run; one may have ended a moment ago."""
         return [(t, job) for t in self._active for job in t._jobs if job.runner is runner and not job.done]
 
     def _guarded(self, run: Callable, pairs: list[tuple[Task, _Job]]) -> None:
         """A full store ends the task that asked for more, and no other."""
-        for task, job in run(pairs):
+        for task, _ in run(pairs):
             if task in self._active:
                 log.warning("the KV store is full: a task ends")
-                self._fail(task, job)
+                self._fail(task, OutOfBlocks())
 
-    def _fail(self, task: Task, job: _Job) -> None:
+    def _fail(self, task: Task, error: Exception) -> None:
+        """Tell a task what went wrong; it may still end with what it has."""
         try:
-            task.asking.throw(OutOfBlocks())
+            task.asking.throw(error)
         except StopIteration as end:
             self._end(task, result=end.value)
-        except Exception as error:
-            self._end(task, error=error)
+        except Exception as raised:
+            self._end(task, error=raised)
         else:
-            self._end(task, error=OutOfBlocks())
+            self._end(task, error=error)
 
     def _run_short(self, pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
         """Run all short extensions in packed passes; returns those for which there was no room."""
@@ -344,16 +403,27 @@ class Engine:
             for job, row in zip(next_token, log_probs, strict=True):
                 job.answer = row
         for job in jobs:
-            if job.want is Want.SCORES:
-                if job.before is None:
-                    raise ValueError("scores need a token before the first one")
+            if job.want in (Want.SCORES, Want.ALL):
                 states = torch.cat([job.before[None], *job.parts])[:-1]
-                job.answer = runner.scores(states, job.request.tokens)
+                scores = job.want is Want.SCORES
+                job.answer = runner.scores(states, job.request.tokens) if scores else runner.log_probs(states).cpu()
             elif job.want is Want.HIDDEN:
                 job.answer = torch.cat(job.parts).float().cpu()
+            elif job.want is Want.VALUES:
+                head = runner.loaded.learned[job.sequence.variant].value_head
+                job.answer = runner.values(torch.cat(job.parts), head)
             if isinstance(job.request, Open):
                 job.answer = Opened(job.sequence, job.answer)
             job.done = True
+
+
+def _learned_prompt(learned: Learned, name: str, variant: str) -> torch.Tensor:
+    if name not in learned.prompts:
+        raise UserError(
+            f"The variant {shown(variant)} has learned no prompt {shown(name)}; it has: "
+            f"{', '.join(learned.prompts) or 'none'}."
+        )
+    return learned.prompts[name]
 
 
 def _opening(job: _Job) -> tuple | None:

@@ -6,7 +6,7 @@ The arithmetic of a row depends on its own sequence alone:
 - a *long* one runs in chunks counted from its own beginning; others may share its pass, but not its products;
 - attention runs in shapes that follow from a row's own length: its keys are padded in steps of KEYS, its queries to
   whole multiples of QUERIES, and only rows of one shape share a call;
-- the head always sees TILE rows.
+- the head and value heads always see TILE rows.
 """
 
 from __future__ import annotations
@@ -170,11 +170,12 @@ class Runner:
     @torch.inference_mode()
     def log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
         """Next-token log-probabilities [rows, vocabulary] in fp32 from final hidden states [rows, hidden_size]."""
-        rows = []
-        for part in hidden.split(TILE):
-            padded = F.pad(part, (0, 0, 0, TILE - len(part)))
-            rows.append(self._head(padded)[: len(part)].float().log_softmax(-1))
-        return torch.cat(rows)
+        return _in_tiles(lambda tile: self._head(tile).float().log_softmax(-1), hidden)
+
+    @torch.inference_mode()
+    def values(self, hidden: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Values [rows, out] in fp32 of a value head (weight, bias) at final hidden states [rows, hidden_size]."""
+        return _in_tiles(lambda tile: F.linear(tile.float(), *head), hidden).cpu()
 
     @torch.inference_mode()
     def scores(self, hidden: torch.Tensor, tokens: Many[int]) -> torch.Tensor:
@@ -210,6 +211,12 @@ class Runner:
             layout=layout,
         )
         return list(output.last_hidden_state[0, : len(positions)].split([len(x) for _, x, _ in extensions]))
+
+
+def _in_tiles(function, hidden: torch.Tensor) -> torch.Tensor:
+    """`function` of rows, which always sees TILE of them."""
+    parts = hidden.split(TILE)
+    return torch.cat([function(F.pad(part, (0, 0, 0, TILE - len(part))))[: len(part)] for part in parts])
 
 
 def _blocks(tokens: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -19,14 +18,16 @@ from playground.errors import UserError, shown
 from playground.models.fetch import Progress, cached_file, no_progress
 from playground.models.gguf import read_gguf
 from playground.models.layers import AdaptedLinear, DenseLinear, Int4Linear, Pass, quantise, replace_linears
-from playground.models.specs import PRECISIONS, FolderSource, ModelSpec, PackageSource
+from playground.models.learned import Learned, read_learned
+from playground.models.specs import KINDS, PRECISIONS, FolderSource, ModelSpec, PackageSource
 
 T = TypeVar("T")
 
 
 @dataclass
 class LoadedModel:
-    """Weights ready to run. `current` tells the layers of the pass under way; `adapters` names those attached."""
+    """Weights ready to run. `current` tells the layers of the pass under way; `learned` holds by variant what it has
+    learned and is attached."""
 
     name: str
     model: PreTrainedModel
@@ -35,7 +36,7 @@ class LoadedModel:
     device: torch.device
     context: int
     current: Pass
-    adapters: dict[str, str] = field(default_factory=dict)
+    learned: dict[str, Learned] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -48,10 +49,22 @@ class LoadedModel:
         ids = [] if ids is None else [ids] if isinstance(ids, int) else list(ids)
         return frozenset(i for i in (*ids, self.tokenizer.eos_token_id) if i is not None)
 
-    def attach(self, adapter: str, folder: Path) -> None:
-        """Load a peft LoRA folder under the name `adapter`. Rows then choose it by name in `current`."""
-        if adapter in self.adapters:
+    def attach(self, variant: str, *folders: Path) -> None:
+        """Load all that a variant has learned from its folders, whichever kinds they hold. Rows choose its adapter by
+        the variant's name in `current`. Raises UserError for what does not fit this model."""
+        if variant in self.learned:
             return
+        learned = read_learned(folders, self.model.config.hidden_size, self.name, self.device)
+        for folder in folders:
+            if (folder / KINDS["adapter"]).is_file():
+                self._attach_adapter(variant, folder)
+        self.learned[variant] = learned
+
+    def adapter_of(self, variant: str) -> str | None:
+        """The name of a variant's adapter in `current`, if it has one."""
+        return variant if variant in self.learned and "adapter" in self.learned[variant].digests else None
+
+    def _attach_adapter(self, name: str, folder: Path) -> None:
         for path, down, up in _read_lora(folder, self.dtype, self.device):
             parent_path, _, last = path.rpartition(".")
             try:
@@ -65,8 +78,7 @@ class LoadedModel:
             if not isinstance(layer, AdaptedLinear):
                 layer = AdaptedLinear(base, self.current)
                 setattr(parent, last, layer)
-            layer.add(adapter, down, up)
-        self.adapters[adapter] = _folder_digest(folder)
+            layer.add(name, down, up)
 
 
 def pick_device(wish: str | None) -> torch.device:
@@ -177,8 +189,3 @@ def _read_lora(folder: Path, dtype: torch.dtype, device: torch.device):
             up = weights[key.replace(".lora_A.", ".lora_B.")]
             path = key.removeprefix(prefix).removesuffix(suffix)
             yield path, down.to(device, dtype), (up.float() * scale).to(device, dtype)
-
-
-def _folder_digest(folder: Path) -> str:
-    """SHA-256 over an adapter's weights, so that a run can say exactly what it used."""
-    return hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, StringConstraints, Tag, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    field_validator,
+)
 
 from playground.errors import UserError, shown
 from playground.policy import Policy
@@ -21,6 +30,19 @@ RESERVED = ("id", "text", "p", "mixed")
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Precision = Literal["int4", "bf16", "fp32"]
 PRECISIONS: tuple[str, ...] = ("int4", "bf16", "fp32")
+KINDS = {
+    "adapter": "adapter_config.json",
+    "soft_prompt": "soft_prompt.safetensors",
+    "value_head": "value_head.safetensors",
+    "self_evaluation": "self_evaluation.safetensors",
+}
+"""What a variant may have learned, by the file in its folder that tells the kind."""
+KINDS_THAT_WRITE = {"adapter", "soft_prompt"}
+
+
+def kinds_in(folder: Path) -> dict[str, str]:
+    """The kinds that a folder holds, with the file that each is known by."""
+    return {kind: name for kind, name in KINDS.items() if (folder / name).is_file()}
 
 
 class _Strict(BaseModel):
@@ -94,14 +116,26 @@ class ArenaSpec(_Strict):
 
 
 class VariantSpec(_Strict):
-    """Base weights, base + adapter, or base + prefix (or both): what a lane decodes with."""
+    """What a lane decodes with: base weights, and what is the variant's own."""
 
     title: str
     model: Name
     adapter: Path | None = None
+    learned: tuple[Path, ...] = ()
+    """More folders of what it has learned; what each holds is told by its files (`KINDS`)."""
     prefix: str | None = None
     writes: bool = True
     """Whether lanes may write with it; else it is there to judge."""
+
+    @field_validator("learned", mode="before")
+    @classmethod
+    def _one_or_more(cls, given: object) -> object:
+        return (given,) if isinstance(given, str) else given
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """All folders of what it has learned."""
+        return (*((self.adapter,) if self.adapter else ()), *self.learned)
 
 
 class MixSpec(_Strict):
@@ -113,9 +147,16 @@ class MixSpec(_Strict):
 
 
 def _kind(content: object) -> str:
-    return (
-        "a mixture" if isinstance(content, MixSpec) or (isinstance(content, dict) and "mix" in content) else "a variant"
-    )
+    mixed = isinstance(content, MixSpec) or (isinstance(content, dict) and "mix" in content)
+    return "a mixture" if mixed else "a variant"
+
+
+def _can_be_called(name: str) -> bool:
+    """Whether a variant or mixture may have this name: it must be one where a policy is written."""
+    try:
+        return name not in RESERVED and Policy(name).names == (name,)
+    except UserError:
+        return False
 
 
 AnyVariant = Annotated[
@@ -273,7 +314,17 @@ def read_catalogue(path: Path) -> Catalogue:
                     f"variant {shown(name)} needs the adapter folder {there} with an adapter_config.json, "
                     "which is not there.",
                 )
-            catalogue.variants[name] = variant.model_copy(update={"adapter": there})
+            catalogue.variants[name] = variant = variant.model_copy(update={"adapter": there})
+        if variant.learned:
+            places = tuple((folder / place).resolve() for place in variant.learned)
+            for there in places:
+                if not kinds_in(there):
+                    raise fail(
+                        line_of(("variants", name, "learned")),
+                        f"variant {shown(name)} needs the folder {there} with one of {', '.join(KINDS.values())}, "
+                        "which is not there.",
+                    )
+            catalogue.variants[name] = variant.model_copy(update={"learned": places})
     add_found_adapters(catalogue, folder / "adapters")
     return catalogue
 
@@ -282,7 +333,7 @@ def _part_mixtures(catalogue: Catalogue, fail: Callable[[str, str], UserError]) 
     """Let the named mixtures stand apart from the variants. Raises what `fail` makes of a name that cannot be used, an
     unknown part, a weight out of range, and a mixture that holds itself."""
     for name, spec in list(catalogue.variants.items()):
-        if name in RESERVED or Policy(name).names != (name,):
+        if not _can_be_called(name):
             raise fail(name, f"the name {shown(name)} cannot be used for a variant; choose another.")
         if isinstance(spec, MixSpec):
             catalogue.mixtures[name] = catalogue.variants.pop(name)
@@ -305,19 +356,25 @@ def _part_mixtures(catalogue: Catalogue, fail: Callable[[str, str], UserError]) 
 
 
 def add_found_adapters(catalogue: Catalogue, folder: Path) -> None:
-    """Take in every adapter below `folder` that no variant names, as a variant of its own name: so a new one is in
-    the list the moment it is written. Its base is told by its training.json, else it is that of `reference`."""
-    named = {variant.adapter for variant in catalogue.variants.values()}
-    for config in sorted(folder.glob("*/adapter_config.json")):
-        there = config.parent.resolve()
-        if there in named or there.name in catalogue.variants or not re.match(_NAME, there.name):
+    """Take in every folder below `folder` that holds something learned and that no variant names, as a variant of its
+    own name: so a new one is in the list the moment it is written. Its base is told by its training.json, else it is
+    that of `reference`. Lanes write with it if it holds something that writes and training.json does not say no."""
+    named = {there for variant in catalogue.variants.values() for there in variant.folders}
+    for there in sorted(place.resolve() for place in folder.glob("*/")):
+        kinds, taken = kinds_in(there), there.name in catalogue.variants or there.name in catalogue.mixtures
+        if not kinds or there in named or taken or not _can_be_called(there.name):
             continue
         try:
-            model = json.loads((there / "training.json").read_text(encoding="utf-8"))["base"]
-        except (OSError, json.JSONDecodeError, KeyError, TypeError):
-            model = catalogue.variants["reference"].model
-        if model in catalogue.models:
-            catalogue.variants[there.name] = VariantSpec(title=there.name, model=model, adapter=there)
+            training = json.loads((there / "training.json").read_text(encoding="utf-8"))
+            model, writes = training["base"], training.get("writes") is not False
+        except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
+            model, writes = catalogue.variants["reference"].model, True
+        if model not in catalogue.models:
+            continue
+        writes = writes and not KINDS_THAT_WRITE.isdisjoint(kinds)
+        place = {"adapter": there} if "adapter" in kinds else {"learned": (there,)}
+        catalogue.variants[there.name] = VariantSpec(title=there.name, model=model, writes=writes, **place)
+        if writes:
             catalogue._found.append(there.name)
 
 

@@ -12,6 +12,7 @@ from playground.errors import UserError
 from playground.models.fetch import Progress
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model, pick_device
 from playground.models.prompts import encode_chat
+from playground.models.readers import load_reader
 from playground.models.specs import Catalogue, add_found_adapters
 from playground.policy import Policy
 from playground.settings import Settings
@@ -35,8 +36,8 @@ class Memory:
         return set(variants) <= self._ready
 
     def are_readers_ready(self, *names: str) -> bool:
-        """Whether these encoder models are in memory."""
-        return True
+        """Whether these models that read whole texts are in memory."""
+        return self.engine.readers.keys() >= set(names)
 
     def variants_of(self, *policies: Policy) -> tuple[str, ...]:
         """The variants behind policies, each once. Raises UserError for an unknown name."""
@@ -59,13 +60,23 @@ class Memory:
                 if spec.model not in self._runners:
                     self._runners[spec.model] = self._load(spec.model, progress or self.progress)
                 runner = self._runners[spec.model]
-                if spec.adapter:
-                    in_a_thread_that_ends(partial(runner.loaded.attach, name, spec.adapter))
-                self.engine.add_variant(name, runner, name if spec.adapter else None)
+                if spec.folders:
+                    in_a_thread_that_ends(partial(runner.loaded.attach, name, *spec.folders))
+                self.engine.add_variant(name, runner, runner.loaded.adapter_of(name))
                 self._ready.add(name)
 
     def ensure_readers(self, *names: str, progress: Progress | None = None) -> None:
-        pass
+        """Make models ready that read whole texts, the embedder or classifiers. Raises UserError."""
+        for name in names:
+            if self.are_readers_ready(name):
+                continue
+            with self._loading:
+                if not self.are_readers_ready(name):
+                    device = pick_device(self.settings.device)
+                    load = partial(
+                        load_reader, name, self.catalogue, self.settings.cache, device, progress or self.progress
+                    )
+                    self.engine.add_reader(name, in_a_thread_that_ends(load))
 
     def _load(self, model: str, progress: Progress) -> Runner:
         def load() -> Runner:
@@ -108,11 +119,11 @@ class Memory:
         return ids
 
     def fingerprint(self, variant: str) -> str:
-        """What exactly a variant was: model, precision, adapter and prefix."""
+        """What exactly a variant was: model, precision, what it has learned, and prefix."""
         spec, loaded = self.catalogue.variant(variant), self.model_of(variant)
         parts = [spec.model, loaded.precision]
-        if spec.adapter:
-            parts.append(f"adapter {loaded.adapters[variant][:12]}")
+        if variant in loaded.learned:
+            parts += [f"{kind} {digest[:12]}" for kind, digest in loaded.learned[variant].digests.items()]
         if spec.prefix:
             parts.append(f"prefix {hashlib.sha256(spec.prefix.encode()).hexdigest()[:12]}")
         return " · ".join(parts)

@@ -1,0 +1,67 @@
+"""What a variant has learned beside a LoRA adapter: soft prompts and a value head, read from its folders."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from playground.errors import UserError
+from playground.models.specs import kinds_in
+
+_WEIGHTS = {"adapter": "adapter_model.safetensors"}
+"""Where a kind's weights lie, if not in the file that it is known by."""
+
+
+@dataclass
+class Learned:
+    """`prompts` holds vectors [n, hidden_size] by name: `soft_prompt` stands before the text by itself,
+    `self_evaluation` is asked for after an answer. `value_head` is (weight [out, hidden_size], bias [out]) in fp32.
+    `digests` are the SHA-256 of the weights by kind, the adapter's among them, so that a run says what it used."""
+
+    prompts: dict[str, torch.Tensor] = field(default_factory=dict)
+    value_head: tuple[torch.Tensor, torch.Tensor] | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+
+
+def read_learned(folders: tuple[Path, ...], hidden_size: int, model: str, device: torch.device) -> Learned:
+    """All that `folders` hold for the model of that name, but for the adapter, of which only the digest is taken.
+
+    Raises UserError for a file that cannot be read, weights of another size, and two of one kind.
+    """
+    learned = Learned()
+    for folder in folders:
+        for kind, known_by in kinds_in(folder).items():
+            if kind in learned.digests:
+                raise UserError(f"{folder} holds a second {_words(kind)} for one variant; keep one of them.")
+            path = folder / _WEIGHTS.get(kind, known_by)
+            try:
+                learned.digests[kind] = hashlib.sha256(path.read_bytes()).hexdigest()
+                if kind == "adapter":
+                    continue
+                weights = {name: w.to(device, torch.float32) for name, w in load_file(path).items()}
+                sized = weights["weight" if kind == "value_head" else "vectors"]
+                bias = weights["bias"] if kind == "value_head" else None
+            except Exception as error:
+                raise UserError(f"The {_words(kind)} {path} cannot be read ({error}); train it again.") from None
+            if (
+                sized.dim() != 2
+                or sized.shape[1] != hidden_size
+                or (bias is not None and bias.shape != sized.shape[:1])
+            ):
+                raise UserError(
+                    f"The {_words(kind)} {path} was made for another model than {model}: its weights are "
+                    f"{' x '.join(map(str, sized.shape))}, and {model} has a hidden size of {hidden_size}."
+                )
+            if bias is not None:
+                learned.value_head = (sized, bias)
+            else:
+                learned.prompts[kind] = sized
+    return learned
+
+
+def _words(kind: str) -> str:
+    return {"self_evaluation": "self-evaluation prompt"}.get(kind, kind.replace("_", " "))
