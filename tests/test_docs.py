@@ -1,6 +1,7 @@
 """README and docs/ say what is there: commands, methods, settings, dependencies, folders."""
 
 import ast
+import itertools
 import re
 import shlex
 import sys
@@ -11,7 +12,8 @@ import pytest
 from playground import cli, settings
 from playground.cli.page import PAGE, all_commands, page
 from playground.decoders import DECODERS
-from playground.scorers import SCORERS
+from playground.requests import LaneRequest
+from playground.scorers import SCORERS, ScorerChoice
 
 ROOT = Path(__file__).parents[1]
 README, DOCS = ROOT / "README.md", ROOT / "docs"
@@ -23,6 +25,16 @@ COMMANDS = re.findall(r"^ *python -m playground (.+?)(?:  +#.*)?$", TEXT, re.MUL
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
 def test_documented_commands_are_understood(command):
     assert cli.parser().parse_args(shlex.split(command)).run
+
+
+def test_documented_lanes_and_scorers_are_understood():
+    """But for those of the plug-in's page, which is not installed here."""
+    words = [shlex.split(command) for command in COMMANDS if command not in PAGES[DOCS / "plugins.md"]]
+    given = [pair for line in words for pair in itertools.pairwise(line)]
+    lanes = [LaneRequest.parse(value) for option, value in given if option == "--lane"]
+    scorers = [ScorerChoice(value) for option, value in given if option in ("--scorer", "--score-with", "--judge")]
+    assert lanes
+    assert scorers
 
 
 def test_every_command_is_documented_with_an_example():
