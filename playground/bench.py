@@ -1,4 +1,4 @@
-"""Measures the ratios that the README reports: each compares two ways within one run, and the median of runs counts.
+"""Measures the ratios in docs/measurements.md: each compares two ways within one run, and the median of runs counts.
 
 side_by_side  six lanes together, against transformers' generate in fp32 one after another
 dera_step     one DeRa token step over one plain token step
@@ -57,7 +57,7 @@ SIX = ("greedy", "sample", "sample:temperature=0.7", "sample:top_p=0.9", "sample
 @contextmanager
 def _playground(precision: str | None = None) -> Iterator[Playground]:
     """A playground of its own, with both variants of the default pair. Only one may live while time is taken: the
-    thread pools of idle engines would slow the one that works (README, "Findings")."""
+    thread pools of idle engines would slow the one that works (docs/design.md, "Findings")."""
     settings = Settings(database=":memory:")
     playground = Playground(replace(settings, precision=precision or settings.precision))
     try:
