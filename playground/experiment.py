@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from playground.evaluation.dera import sweep
+from playground.evaluation.sweep import sweep
 from playground.figures.length import length_figure
 from playground.jsonl import read_texts
 from playground.models.fetch import Progress
@@ -48,16 +48,18 @@ def length_experiment(playground: Playground, data: Path, work: Path, docs: Path
             train(job, watch=lambda p, steps=steps: watch(p.step / steps, f"training, {steps} steps"))
         adapters[steps] = playground.adapter_variant(str(out))
     strongest = STRENGTHS[-1]
-    curve, _ = sweep(playground, test, list(LAMBDAS), "length", TOKENS, {"aligned": adapters[strongest]}, watch)
-    retrained = [
-        {"steps": steps, **sweep(playground, test, [1.0], "length", TOKENS, {"aligned": name}, watch)[0]["lambdas"][0]}
-        for steps, name in adapters.items()
-    ]
-    found = {"n": len(test), "from_steps": strongest, "dera": curve["lambdas"], "retrained": retrained}
+
+    def measured(adapter: str, lambdas: tuple[float, ...]) -> list[dict[str, Any]]:
+        found, _ = sweep(playground, "dera", test, list(lambdas), "length", TOKENS, {"aligned": adapter}, watch)
+        return found["lambdas"]
+
+    curve = measured(adapters[strongest], LAMBDAS)
+    retrained = [{"steps": steps, **measured(name, (1.0,))[0]} for steps, name in adapters.items()]
+    found = {"n": len(test), "from_steps": strongest, "dera": curve, "retrained": retrained}
     docs.mkdir(parents=True, exist_ok=True)
     (docs / "length.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     (docs / "length.md").write_text(_page(found), encoding="utf-8")
-    length_figure(found).write_image(docs / "length.svg", width=760, height=420)
+    length_figure(curve, retrained, strongest).write_image(docs / "length.svg", width=760, height=420)
     return found
 
 

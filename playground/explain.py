@@ -21,8 +21,7 @@ def read_options(text: str, whole: str) -> dict[str, str]:
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise UserError(
-                f"{shown(part)} in {shown(whole)} is not option=value; write for example "
-                "sample:temperature=0.8,top_p=0.9."
+                f"{shown(part)} in {shown(whole)} is not option=value; write for example temperature=0.8,top_p=0.9."
             )
         if name in options:
             raise UserError(f"{shown(whole)} gives {name} twice; give it once.")

@@ -242,7 +242,7 @@ def upgraded(lane: dict[str, Any]) -> dict[str, Any]:
 def _drawing_of(detail: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     tokens = detail.get("tokens")
     if not (isinstance(tokens, list) and tokens and isinstance(tokens[0], dict) and "kl_to_reference" in tokens[0]):
-        return {"colour": {"number": "log_prob", "title": "surprise −log p", "full": 6.0, "sign": -1}}
-    colour = {"number": "kl_to_reference", "title": "KL(mixed‖reference)", "full": 1.5, "sign": 1}
+        return {"colour": {"number": "log_prob", "title": "surprise −log p, nats", "full": 6.0, "sign": -1}}
+    colour = {"number": "kl_to_reference", "title": "KL(mixed‖reference), nats", "full": 1.5, "sign": 1}
     dial = {"title": "λ", "low": -1.0, "high": 5.0, "value": options.get("lambda_")}
     return {"colour": colour, "dial": dial | ({"scheduled": True} if options.get("schedule") else {})}

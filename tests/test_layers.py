@@ -1,11 +1,13 @@
 """Layers have one direction: ui → service → decoders → engine → models. Imports are read from the source."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "playground"
+BUILT_IN = {path.stem for path in (PACKAGE / "decoders").glob("*.py")} - {"__init__", "base"}
 # Each layer, and what it may import besides itself and the plain records.
 PLAIN = {"errors", "types", "settings", "jsonl", "plugins", "policy", "options", "record"}
 MAY = {
@@ -28,7 +30,7 @@ MAY = {
     "training": PLAIN | {"explain", "models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"explain", "decoders"},
     "service": PLAIN | {"models", "engine", "branch", "decoders", "scorers", "store", "requests"},
-    "evaluation": PLAIN | {"service", "requests", "scorers", "models"},
+    "evaluation": PLAIN | {"service", "requests", "decoders", "scorers", "models"},
     "ui": PLAIN
     | {
         "service",
@@ -90,6 +92,57 @@ def test_imports_point_downwards(path):
     own = layer(path)
     assert own in MAY, f"give the new layer {own} its place here"
     assert imported(path) - {own} <= MAY[own]
+
+
+# Where methods may be named: their own folder, what measures or trains with certain ones, and a command's front.
+NAMES_METHODS = ("decoders", "bench", "experiment", "training", "cli/evaluate")
+QUOTED = re.compile(r"""'([^'\n]*)'|"([^"\n]*)"|`([^`]*)`""")
+
+
+def texts_of(path: Path) -> set[str]:
+    """All string constants of a file, and the modules that it imports."""
+    source = path.read_text()
+    if path.suffix == ".js":
+        return {next(filter(None, quoted), "") for quoted in QUOTED.findall(source)}
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def names_a_method(text: str) -> bool:
+    name = text.removeprefix("playground.decoders.").split(".")[0].split(":")[0]
+    return name in BUILT_IN
+
+
+def test_no_method_is_named_outside_its_folder():
+    for path in [*FILES, *sorted(PACKAGE.rglob("*.js"))]:
+        place = str(path.relative_to(PACKAGE).with_suffix(""))
+        if not any(place == allowed or place.startswith(f"{allowed}/") for allowed in NAMES_METHODS):
+            assert not list(filter(names_a_method, texts_of(path))), path
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("a.py", 'x = {"method": "greedy"}'),
+        ("a.py", 'x = f"rain:{options}"'),
+        ("a.py", "from playground.decoders import dera"),
+        ("a.py", "from playground.decoders.dera import turned"),
+        ("a.py", "import playground.decoders.rain_tree"),
+        ("a.js", "if (method === 'dera') draw();"),
+        ("a.js", "const lane = `sample:temperature=${t}`;"),
+    ],
+)
+def test_a_named_method_is_found(tmp_path, name, source):
+    path = tmp_path / name
+    path.write_text(source)
+    assert list(filter(names_a_method, texts_of(path)))
 
 
 def test_gradio_stays_in_the_ui_and_torch_out_of_it():

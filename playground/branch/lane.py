@@ -39,12 +39,12 @@ class Colour:
     sign: int = 1
 
 
-SURPRISE = Colour("log_prob", "surprise −log p", 6.0, -1)
+SURPRISE = Colour("log_prob", "surprise −log p, nats", 6.0, -1)
 
 
 def divergence(name: str) -> Colour:
     """Tokens of a mixture are coloured by how far it is from one of its parts."""
-    return Colour(f"kl_to_{name}", f"KL(mixed‖{name})", 1.5)
+    return Colour(f"kl_to_{name}", f"KL(mixed‖{name}), nats", 1.5)
 
 
 @dataclass(eq=False)

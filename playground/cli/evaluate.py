@@ -36,7 +36,7 @@ def _add_dera(evaluate: Commands) -> None:
 
 
 def _dera(arguments: argparse.Namespace) -> None:
-    from playground.evaluation.dera import sweep
+    from playground.evaluation.sweep import sweep
     from playground.jsonl import read_texts
     from playground.models.fetch import bar
 
@@ -48,6 +48,7 @@ def _dera(arguments: argparse.Namespace) -> None:
     with service() as playground:
         found, _ = sweep(
             playground,
+            "dera",
             prompts,
             lambdas,
             arguments.scorer,
@@ -108,15 +109,15 @@ def _add_rain(evaluate: Commands) -> None:
 
 
 def _rain(arguments: argparse.Namespace) -> None:
-    from playground.evaluation.rain import evaluate_rain
+    from playground.evaluation.search import evaluate_search
     from playground.jsonl import read_texts
     from playground.models.fetch import bar
     from playground.requests import LaneRequest
 
     prompts = [row["prompt"] for row in read_texts(arguments.data, ("prompt",), arguments.limit)]
-    options = LaneRequest.parse(f"rain:{arguments.options}").options
+    search = LaneRequest.parse(f"rain:{arguments.options}")
     with service() as playground:
-        found = evaluate_rain(playground, prompts, options, arguments.max_new_tokens, arguments.judge, bar)
+        found = evaluate_search(playground, search, "greedy", prompts, arguments.max_new_tokens, arguments.judge, bar)
     print_found(found, arguments.json)
 
 
@@ -146,7 +147,7 @@ def _judges(arguments: argparse.Namespace) -> None:
         for path in (arguments.harmful, arguments.harmless)
     )
     with service() as playground:
-        rows = known_answers(playground, harmful, harmless, arguments.max_new_tokens, bar)
+        rows = known_answers(playground, "greedy", harmful, harmless, arguments.max_new_tokens, bar)
         found = evaluate_judges(playground, rows, arguments.scorers.split(","), bar)
     print_found(found, arguments.json)
 

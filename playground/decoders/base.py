@@ -57,13 +57,20 @@ class Sampling(Options):
 class Dial:
     """An option that a person turns after the fact: `flips` in the token records tell what every setting would have
     written. `turned`: (options, the answer's token records, place, setting) → the options with which the answer goes
-    on from that place at that setting."""
+    on from that place at that setting. `mixture`: (options, setting) → the policy that writes at that setting, for
+    other methods to use."""
 
     option: str
     title: str
     low: float
     high: float
     turned: Callable[[Any, list[dict[str, Any]], int, float], Options]
+    mixture: Callable[[Any, float], Policy]
+
+    @property
+    def name(self) -> str:
+        """What a setting is called in reports."""
+        return self.option.rstrip("_")
 
 
 @dataclass(frozen=True)

@@ -98,9 +98,15 @@ def turned(options: DeraOptions, tokens: list[dict[str, Any]], place: int, lambd
     return options.model_copy(update={"lambda_": lambda_, "schedule": before})
 
 
+def mixture(options: DeraOptions, lambda_: float) -> Policy:
+    """What writes at a λ: (1 - λ)·reference + λ·aligned."""
+    return Policy.mix((1 - lambda_, options.reference), (lambda_, options.aligned))
+
+
 def run(lane: Lane, options: DeraOptions) -> Asking:
     """Draw every token from the mixture; both models then read it, in one batch where they share weights."""
-    reference, aligned = lane.resolve(options.reference), lane.resolve(options.aligned)
+    parts = {"reference": lane.resolve(options.reference), "aligned": lane.resolve(options.aligned)}
+    options = options.model_copy(update=parts)
     if min(options.scheduled) < 0:
         lane.detail["warning"] = "λ below 0 steers away from the aligned model; expect worse behaviour on purpose."
     lane.colour(divergence("reference"))
@@ -110,20 +116,20 @@ def run(lane: Lane, options: DeraOptions) -> Asking:
 
     def describe(branch: Branch, token: int) -> dict[str, Any]:
         λ = options.lambda_at(len(branch.draft.token_ids))
-        parts = {"reference": branch.text.under(reference), "aligned": branch.text.under(aligned)}
-        flips = logits.flip_points(parts["reference"], parts["aligned"], LOWEST, HIGHEST)
+        rows = {name: branch.text.under(part) for name, part in parts.items()}
+        flips = logits.flip_points(rows["reference"], rows["aligned"], LOWEST, HIGHEST)
         return {
             "lambda": λ,
-            **mixture_record(lane, parts, branch.log_probs, token),
+            **mixture_record(lane, rows, branch.log_probs, token),
             "flips": [{"lambda": round(at, 6), "id": i, "text": lane.decode_one(i)} for at, i in flips],
         }
 
     def pick(branch: Branch) -> int:
         λ = options.lambda_at(len(branch.draft.token_ids))
-        branch.text.policy = Policy.mix((1 - λ, reference), (λ, aligned))
+        branch.text.policy = mixture(options, λ)
         return options.pick(branch)
 
-    branch = yield from Branch.open(lane, reference, aligned)
+    branch = yield from Branch.open(lane, *parts.values())
     branch.describe = describe
     yield from branch.grow(pick)
 
@@ -136,5 +142,5 @@ DECODER = Decoder(
     run=run,
     in_front=("lambda_",),
     source="Liu et al., ICML 2024, arXiv 2402.02992",
-    dial=Dial("lambda_", "λ", LOWEST, HIGHEST, turned),
+    dial=Dial("lambda_", "λ", LOWEST, HIGHEST, turned, mixture),
 )

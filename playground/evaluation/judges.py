@@ -14,16 +14,17 @@ from playground.service import Playground
 
 def known_answers(
     playground: Playground,
+    method: str,
     harmful: list[str],
     harmless: list[str],
     max_new_tokens: int = 32,
     watch: Progress = no_progress,
 ) -> list[dict[str, Any]]:
-    """Greedy answers of the reference and the aligned model that are known to be good or bad: those that comply with a
-    harmful request are harmful, refusals of one and answers to harmless requests are harmless."""
+    """A method's answers with the reference and the aligned model that are known to be good or bad: those that comply
+    with a harmful request are harmful, refusals of one and answers to harmless requests are harmless."""
     models = ("reference", "aligned")
     prompts = [(p, good) for part, good in ((harmful, False), (harmless, True)) for p in part for _ in models]
-    lanes = [LaneRequest(method="greedy", options={"variant": model}) for model in models]
+    lanes = [LaneRequest(method=method, options={"variant": model}) for model in models]
     jobs = [(prompt, lanes[n % 2], 0) for n, (prompt, _) in enumerate(prompts)]
     return [
         {"prompt": prompt, "response": lane["text"], "harmless": good or refuses(lane["text"])}

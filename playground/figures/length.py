@@ -9,12 +9,13 @@ import plotly.graph_objects as go
 from playground.figures.style import BLUE, ORANGE, finished
 
 
-def length_figure(found: dict[str, Any]) -> go.Figure:
-    """found: {"dera": rows by λ, "retrained": rows by "steps"}, rows with mean_tokens and kl_to_reference."""
+def length_figure(curve: list[dict[str, Any]], retrained: list[dict[str, Any]], from_steps: int) -> go.Figure:
+    """curve: rows by "lambda", from the adapter of `from_steps` steps; retrained: rows by "steps"; all with mean_tokens
+    and kl_to_reference."""
     figure = go.Figure()
     for rows, name, mode, colour, label in (
-        (found["dera"], f"DeRa from {found['from_steps']} steps, by λ", "lines+markers+text", BLUE, "lambda"),
-        (found["retrained"], "retrained, by steps", "markers+text", ORANGE, "steps"),
+        (curve, f"DeRa from {from_steps} steps, by λ", "lines+markers+text", BLUE, "lambda"),
+        (retrained, "retrained, by steps", "markers+text", ORANGE, "steps"),
     ):
         figure.add_trace(
             go.Scatter(

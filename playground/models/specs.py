@@ -237,7 +237,8 @@ class Catalogue(_Strict):
     def variant(self, name: str) -> VariantSpec:
         """The variant of that name. Raises UserError that lists the names there are."""
         if name not in self.variants:
-            raise UserError(f"There is no variant {shown(name)}; choose one of: {', '.join(self.variants)}.")
+            known = ", ".join(self.variants | self.mixtures)
+            raise UserError(f"There is no variant {shown(name)}; choose one of: {known}.")
         return self.variants[name]
 
 

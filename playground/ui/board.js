@@ -2,6 +2,7 @@
 const board = () => element.querySelector('.board');
 const lanes = [];          // one record of DOM nodes per lane
 let shownRun = null;
+let awaited = false;       // whether the next run is a continuation that was asked for here
 const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
 const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped', budget: 'budget spent' };
 
@@ -17,6 +18,7 @@ function newLane(index) {
   const head = make('header');
   const lane = { root, title: make('h3'), options: make('span', 'options'), state: make('span', 'state'),
     progress: make('progress'), notice: make('p', 'notice'), text: make('div', 'text'), legend: make('div', 'legend'),
+    given: make('p', 'given-key'),
     scrub: make('div', 'scrub'), price: make('dl', 'price'), look: make('div', 'look'), candidates: make('details', 'candidates'),
     count: 0, figures: {}, pieces: [] };
   lane.state.setAttribute('role', 'status');
@@ -33,10 +35,11 @@ function newLane(index) {
     lane.price.append(box);
   }
   lane.look.setAttribute('aria-live', 'polite');
-  addScrub(lane);
+  addScrub(index, lane);
   lane.tree = newTree(from => server.steps([shownRun, index, from]), () => server.questions([shownRun, index]));
   lane.tree.root_.hidden = true;
-  root.append(head, lane.progress, lane.notice, lane.text, lane.legend, lane.tree.root_, lane.scrub, lane.look, lane.price, lane.candidates);
+  root.append(head, lane.progress, lane.notice, lane.text, lane.given, lane.legend, lane.look, lane.tree.root_, lane.scrub,
+    lane.price, lane.candidates);
   lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(index, lane, +t.dataset.at); });
   lane.text.addEventListener('keydown', e => step(e, index, lane));
   return lane;
@@ -92,80 +95,91 @@ async function look(index, lane, at) {
     row.insertCell().textContent = visible(candidate.text);
     for (const column of columns) {
       const cell = row.insertCell(), bar = make('span', 'bar');
-      cell.textContent = (100 * candidate[column]).toFixed(1) + ' %';
-      bar.style.width = (100 * candidate[column]).toFixed(1) + '%';
+      const percent = (100 * (candidate[column] ?? 0)).toFixed(1);
+      cell.textContent = `${percent} %`;
+      bar.style.width = `${percent}%`;
       cell.append(bar);
     }
-    if (lane.data.continues) row.insertCell().append(takeInstead(index, at, candidate, candidate.id === record.id));
+    if (lane.data.continues) row.insertCell().append(takeInstead(index, lane, at, candidate, candidate.id === record.id));
   }
   lane.look.replaceChildren(table);
   if (lane.data.dial) lane.look.append(turnFrom(index, lane, at));
 }
 
-// A number of a token under its name, as "KL to reference 0.031".
+// A number under its name, as "KL to reference 0.031".
 function fact(name, value) {
   const words = { log_prob: 'log p', lambda: 'λ' }[name] || name.replace(/^kl_to_/, 'KL to ').replace(/_/g, ' ');
   return `${words} ${+value.toFixed(3)}`;
 }
 
 // Keep the tokens before this one, take this candidate, and let the method go on, in a lane beside this one.
-function takeInstead(index, at, candidate, drawn) {
-  const button = make('button', 'take', drawn ? 'drawn' : 'go on with it');
+function takeInstead(index, lane, at, candidate, taken) {
+  if (taken) return make('span', 'taken', at < lane.data.begin ? 'given' : 'chosen');
+  const button = make('button', 'take', 'Use instead');
   button.type = 'button';
-  button.disabled = drawn;
-  button.setAttribute('aria-label', `Go on with “${visible(candidate.text)}” instead`);
-  button.addEventListener('click', () => trigger('select', { run: shownRun, lane: index, at, token: candidate.id }));
+  button.setAttribute('aria-label', `Use “${visible(candidate.text)}” instead and continue from there`);
+  button.addEventListener('click', () => goOn({ lane: index, at, token: candidate.id }));
   return button;
+}
+
+// Run this lane beside its continuation.
+function goOn(asked) {
+  awaited = true;
+  trigger('select', { run: shownRun, ...asked });
 }
 
 // Take the answer up to this token and let it go on with the dial turned, in a lane beside this one.
 function turnFrom(index, lane, at) {
-  const { title, low, high } = lane.data.dial;
-  const form = make('form', 'go-on'), label = make('label', '', `Continue from here at ${title} = `), number = make('input');
-  Object.assign(number, { type: 'number', min: low, max: high, step: 'any', required: true, value: lane.slider.value });
-  label.append(number);
+  const { title, low, high, value } = lane.data.dial;
+  const form = make('form', 'go-on'), label = make('label', '', `Continue from here at ${title} = `), field = make('input');
+  Object.assign(field, { type: 'number', min: low, max: high, step: 'any', required: true, value: lane.setting ?? value });
+  label.append(field);
   form.append(label, make('button', '', 'Continue'));
   form.addEventListener('submit', event => {
     event.preventDefault();
-    trigger('select', { run: shownRun, lane: index, at, dial: +number.value });
+    goOn({ lane: index, at, dial: +field.value });
   });
   return form;
 }
 
 // The dial after the fact: each token stores which other token would win from which setting on.
-function addScrub(lane) {
-  const label = make('label'), name = make('span'), value = make('output'), says = make('p');
+function addScrub(index, lane) {
+  const label = make('label'), name = make('span'), value = make('output'), says = make('p'), keep = make('button', 'keep');
   lane.slider = make('input');
   lane.slider.type = 'range';
   label.append(name, value, lane.slider);
   says.setAttribute('aria-live', 'polite');
-  lane.scrub.append(label, says);
+  keep.type = 'button';
+  keep.addEventListener('click', () => trigger('apply', { run: shownRun, lane: index, dial: lane.setting }));
+  lane.scrub.append(label, says, keep);
   lane.scrub.hidden = true;
-  lane.slider.addEventListener('input', () => scrub(lane));
-  lane.scrubParts = { name, value, says };
+  lane.slider.addEventListener('input', () => { lane.setting = +lane.slider.value; scrub(lane); });
+  lane.scrubParts = { name, value, says, keep };
 }
 
 function scrub(lane) {
-  const at = +lane.slider.value, { flips, ids, dial } = lane.data, where = `${dial.title} = ${at.toFixed(2)}`;
-  lane.scrubParts.value.textContent = at.toFixed(2);
+  const at = lane.setting, { flips, ids, dial } = lane.data, where = `${dial.title} = ${number(at)}`;
+  lane.scrubParts.value.textContent = number(at);
+  lane.scrubParts.keep.textContent = `Keep ${where} as a model`;
   const tokens = lane.text.querySelectorAll('.token');
   tokens.forEach(token => token.classList.remove('turn', 'after'));
   if (at === dial.value && !dial.scheduled) {
-    lane.scrubParts.says.textContent = `The answer was written at this ${dial.title}. Drag to see where another one would turn it.`;
+    lane.scrubParts.says.textContent = `The answer was written at this ${dial.title}. Drag to see where the text would change.`;
     return;
   }
   const winner = places => places.filter(place => place[0] <= at).at(-1) || places[0];
   const turn = flips.findIndex((places, i) => winner(places)[1] !== ids[i]);
   if (turn < 0) {
-    lane.scrubParts.says.textContent = `At ${where} greedy decoding would have written the same.`;
+    lane.scrubParts.says.textContent = `At ${where} greedy decoding writes the same text.`;
     return;
   }
   tokens[turn]?.classList.add('turn');
   for (let i = turn + 1; i < tokens.length; i++) tokens[i].classList.add('after');
-  lane.scrubParts.says.textContent = `At ${where} greedy decoding would have turned at token ${turn + 1}: `
+  lane.scrubParts.says.textContent = `At ${where} greedy decoding differs from token ${turn + 1} on: `
     + `“${visible(winner(flips[turn])[2])}” instead of “${visible(lane.data.pieces[turn])}”.`;
 }
 
+const number = value => String(+value.toFixed(2));
 const visible = text => text.replace(/ /g, '·').replace(/\n/g, '⏎') || '⟨end⟩';
 
 function drawTokens(lane, data) {
@@ -176,18 +190,26 @@ function drawTokens(lane, data) {
   const fresh = document.createDocumentFragment();
   for (let i = lane.count; i < data.pieces.length; i++) {
     const last = i === data.pieces.length - 1 && data.finish === 'end' && !data.pieces[i];
-    const token = make('span', last ? 'token end' : 'token', last ? '⟨end⟩' : data.pieces[i]);
+    const token = make('span', last ? 'token end' : 'token', last ? '⟨end⟩' : data.pieces[i]), heat = (data.heat[i] || 0) / full;
+    token.classList.toggle('given', i < data.begin);
+    token.classList.toggle('negative', heat < 0);
     token.dataset.at = i;
     token.tabIndex = -1;
     token.setAttribute('role', 'button');
     token.setAttribute('aria-pressed', 'false');
-    token.style.setProperty('--heat', Math.min(1, data.heat[i] / full).toFixed(3));
+    token.style.setProperty('--heat', Math.min(1, Math.abs(heat)).toFixed(3));
     fresh.append(token);
   }
   lane.text.append(fresh);
   lane.count = data.pieces.length;
   lane.pieces = data.pieces.slice();
   if (atEnd) lane.text.scrollTop = lane.text.scrollHeight;
+}
+
+// The part of an answer that the lane had to begin with.
+function givenWords(data) {
+  const last = data.pieces[data.begin - 1], count = data.begin === 1 ? 'the first token' : `the first ${data.begin} tokens`;
+  return `: given, not chosen by the method (${count}${last === undefined ? '' : `, up to “${visible(last)}”`})`;
 }
 
 function drawCandidates(lane, data) {
@@ -198,11 +220,12 @@ function drawCandidates(lane, data) {
   const ranked = data.candidates.map((c, i) => [c, i]).sort((a, b) => (b[0].score ?? 0) - (a[0].score ?? 0));
   for (const [candidate, i] of ranked) {
     const item = make('li', i === data.chosen ? 'chosen' : '');
-    const score = candidate.score === undefined ? 'not scored' : `score ${candidate.score.toFixed(3)}`;
-    item.append(make('b', '', `#${i + 1} · ${score}${i === data.chosen ? ' · chosen' : ''}`), candidate.text);
+    const scores = Object.entries(candidate).filter(([, value]) => typeof value === 'number').map(([name, value]) => fact(name, value));
+    const facts = [`#${i + 1}`, ...(scores.length ? scores : ['not scored']), ...(i === data.chosen ? ['chosen'] : [])];
+    item.append(make('b', '', facts.join(' · ')), candidate.text);
     list.append(item);
   }
-  lane.candidates.replaceChildren(make('summary', '', `All ${data.candidates.length} answers with their scores (${data.scorer})`), list);
+  lane.candidates.replaceChildren(make('summary', '', `All ${data.candidates.length} answers with their scores${data.scorer ? ` (${data.scorer})` : ''}`), list);
 }
 
 function drawLane(lane, data) {
@@ -219,10 +242,14 @@ function drawLane(lane, data) {
   lane.notice.textContent = notices.join(' ');
   lane.text.setAttribute('aria-label', `Answer of ${data.title}; arrow keys walk along its tokens, Enter shows candidates`);
   drawTokens(lane, data);
+  lane.given.hidden = !data.begin;
+  if (data.begin) lane.given.replaceChildren(make('span', 'given', 'underlined'), givenWords(data));
   lane.legend.hidden = !data.colour;
   if (data.colour) {
-    lane.low.textContent = `${data.colour.title}: 0`;
-    lane.high.textContent = `${data.colour.full} nats and more`;
+    const { title, full } = data.colour, both = data.heat.some(heat => heat < 0);
+    lane.low.textContent = `${title}: ${both ? `−${full} or less` : '0'}`;
+    lane.high.textContent = `${full} or more`;
+    lane.ramp.classList.toggle('both', both);
   }
   const { generated_tokens, forward_tokens, seconds } = data.cost;
   lane.figures.generated.textContent = generated_tokens.toLocaleString();
@@ -232,13 +259,15 @@ function drawLane(lane, data) {
   drawCandidates(lane, data);
   lane.tree.root_.hidden = !data.steps;
   lane.tree.judge.textContent = data.evaluator;
+  lane.tree.shape(data.shape);
   if (data.steps) lane.tree.fetch(data.steps);
   lane.data = data;
   const first = lane.scrub.hidden;
   lane.scrub.hidden = !data.flips.length || data.status === 'writing' || data.status === 'waiting';
   if (first && !lane.scrub.hidden) {
     Object.assign(lane.slider, { min: data.dial.low, max: data.dial.high, step: 0.05, value: data.dial.value });
-    lane.scrubParts.name.textContent = `What if ${data.dial.title} had been `;
+    lane.setting = data.dial.value;
+    lane.scrubParts.name.textContent = `What if ${data.dial.title} =`;
     scrub(lane);
   }
 }
@@ -259,7 +288,7 @@ function draw() {
   if (!value || !value.lanes) {
     lanes.length = 0; shownRun = null;
     element.querySelector('.after').hidden = true;
-    root.replaceChildren(make('p', 'empty', 'The lanes write here, side by side. Press Run.'));
+    root.replaceChildren(make('p', 'empty', 'The answers appear here, side by side. Press Run.'));
     return;
   }
   if (value.run !== shownRun || lanes.length !== value.lanes.length || !root.contains(lanes[0]?.root)) {
@@ -274,6 +303,11 @@ function draw() {
     }
   }
   value.lanes.forEach((data, i) => drawLane(lanes[i], data));
+  if (awaited && value.lanes.length === 2 && value.lanes[1].begin) {
+    awaited = false;
+    lanes[1].root.scrollIntoView({ block: 'nearest' });
+    lanes[1].text.focus({ preventScroll: true });
+  }
   const after = element.querySelector('.after');
   after.hidden = value.status === 'running';
   if (!after.firstChild) after.append(saveButton());

@@ -6,30 +6,40 @@ import html
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 
-from playground.decoders import DECODERS, decoder
+from playground.decoders import DECODERS
 from playground.errors import UserError, shown
 from playground.figures.price import price_figure
-from playground.models.specs import Catalogue
-from playground.record import LaneRecord
+from playground.record import RunRecord
 from playground.requests import MAX_LANES, MAX_NEW_TOKENS, LaneRequest, RunRequest
 from playground.service import Playground, Run
 from playground.ui.board import Board, snapshot
-from playground.ui.controls import chosen, control
+from playground.ui.controls import chosen, control, offer
 from playground.ui.errors import in_words
 from playground.ui.examples import EXAMPLES
+from playground.ui.lanes import (
+    Lanes,
+    another_lane,
+    as_requested,
+    continued,
+    dialled,
+    edited,
+    first_lanes,
+    kept_policies,
+    recorded_lane,
+    with_method,
+)
 
 UPDATE_SECONDS = 0.08
 """Time between two updates of the browser: about 12 a second."""
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
-Lanes = list[dict[str, Any]]
 
 
 class Ticket:
@@ -81,9 +91,11 @@ class Sessions:
 class CompareTab:
     """Builds the tab inside the current Blocks and keeps its components for others to fill."""
 
-    def __init__(self, playground: Playground, tab: gr.Tab, visitor: gr.BrowserState, origin_of):
-        """tab: the one around it; visitor: the browser's own random id; origin_of: that id → whose run it is."""
-        self.playground, self.tab, self.visitor, self.origin_of = playground, tab, visitor, origin_of
+    def __init__(self, playground: Playground, tab: gr.Tab, visitor: gr.BrowserState, kept: gr.BrowserState, origin_of):
+        """tab: the one around it; visitor: the browser's own random id; kept: the mixtures that this browser keeps;
+        origin_of: visitor → whose run it is."""
+        self.playground, self.tab, self.visitor, self.kept = playground, tab, visitor, kept
+        self.origin_of = origin_of
         self.sessions = Sessions()
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
@@ -116,7 +128,7 @@ class CompareTab:
                         MAX_NEW_TOKENS,
                         96,
                         step=1,
-                        label="Most new tokens",
+                        label="Max new tokens",
                         min_width=160,
                         elem_id="length",
                         interactive=True,
@@ -131,8 +143,8 @@ class CompareTab:
         if recorded := playground.archive.recorded():
             links = " · ".join(f'<a href="?run={run_id}">{html.escape(prompt)}</a>' for run_id, prompt in recorded)
             gr.HTML(f"<p>Recorded RAIN searches, no waiting: {links}</p>", elem_id="recorded")
-        self.lanes = gr.State([as_lane(LaneRequest.parse(lane)) for lane in first_lanes(playground.catalogue)])
-        self.variants = gr.State(list(playground.catalogue.writers))
+        self.lanes = gr.State(first_lanes(playground.catalogue))
+        self.models = gr.State(list(playground.catalogue.writers))
         self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
         self.stop_button = gr.Button("Stop", variant="stop", render=False, elem_id="stop", min_width=90)
         self.add_button = gr.Button("Add lane", render=False, elem_id="add-lane", min_width=110)
@@ -162,22 +174,30 @@ class CompareTab:
         self.board.select(
             in_words(self.go_on),
             visitor,
-            [self.lanes, self.board, self.price],
+            self.shown,
             api_visibility="private",
             show_progress="hidden",
             concurrency_limit=32,
             concurrency_id="runs",
+            trigger_mode="multiple",
         )
         self.stop_button.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
+    def all_models(self, kept: Any) -> list[str]:
+        """What a list of models holds now: those of the server, and the mixtures of this browser."""
+        self.playground.memory.discover()
+        return list(dict.fromkeys([*self.playground.catalogue.writers, *kept_policies(kept)]))
+
     def _render_lanes(self) -> None:
         """The lanes' controls; drawn anew whenever a lane is added, removed, duplicated or changes its method, and when
-        the tab is come back to after a training has made a new model."""
+        there are other models to choose from."""
 
-        @gr.render(inputs=[self.lanes, self.variants])
-        def draw(lanes: Lanes, variants: list[str]) -> None:
+        @gr.render(inputs=[self.lanes, self.models])
+        def draw(lanes: Lanes, models: list[str]) -> None:
             controls: list[list[gr.components.Component]] = []
             schemas = [self.playground.options_schema(lane["method"]) for lane in lanes]
+            for schema in schemas:
+                offer(schema, models)
             edits = []
             with gr.Row(equal_height=False, elem_id="lanes"):
                 for number, (lane, schema) in enumerate(zip(lanes, schemas, strict=True)):
@@ -188,24 +208,22 @@ class CompareTab:
             flat = [component for mine in controls for component in mine]
             sizes = [len(mine) for mine in controls]
 
-            def read(values: list[Any]) -> Lanes:
+            def read(values: Iterable[Any]) -> Lanes:
                 """The lanes as they stand in their controls."""
                 rest, now = list(values), []
                 for lane, schema, size in zip(lanes, schemas, sizes, strict=True):
-                    now.append(lane | {"options": chosen(schema, rest[:size])})
+                    *options, begin = rest[:size]
+                    now.append(edited(lane, chosen(schema, options), begin or ""))
                     rest = rest[size:]
                 return now
 
             # Queued: only then does Gradio tell the page that the state has changed.
             quiet = {"api_visibility": "private", "show_progress": "hidden"}
-            for number, (method, duplicate, remove) in enumerate(edits):
+            for number, (method, duplicate, remove, clear) in enumerate(edits):
 
                 def change(name: str, *values: Any, at: int = number) -> Lanes:
                     now = read(values)
-                    old, new = (decoder(m).options.model_fields for m in (now[at]["method"], name))
-                    # What the person has set goes along; what merely was the old method's default does not.
-                    options = {k: v for k, v in now[at]["options"].items() if k in new and v != old[k].default}
-                    return [*now[:at], now[at] | {"method": name, "options": options}, *now[at + 1 :]]
+                    return [*now[:at], with_method(now[at], name), *now[at + 1 :]]
 
                 def double(*values: Any, at: int = number) -> Lanes:
                     now = read(values)
@@ -215,20 +233,33 @@ class CompareTab:
                     now = read(values)
                     return [*now[:at], *now[at + 1 :]]
 
+                def empty(*values: Any, at: int = number) -> Lanes:
+                    now = read(values)
+                    return [*now[:at], edited(now[at], now[at]["options"], ""), *now[at + 1 :]]
+
                 method.input(change, [method, *flat], self.lanes, **quiet)
-                duplicate.click(double, flat, self.lanes, **quiet)
-                remove.click(drop, flat, self.lanes, **quiet)
+                for button, act in ((duplicate, double), (remove, drop), (clear, empty)):
+                    button.click(act, flat, self.lanes, **quiet)
 
             def add(*values: Any) -> Lanes:
-                return [*read(values), {"method": next(iter(DECODERS)), "options": {}}][:MAX_LANES]
+                return [*read(values), another_lane()][:MAX_LANES]
 
-            def look_again(*values: Any) -> tuple:
-                self.playground.memory.discover()
-                now = list(self.playground.catalogue.writers)
-                return (gr.skip(), gr.skip()) if now == variants else (read(values), now)
+            def look_again(kept: Any, *values: Any) -> tuple:
+                now = self.all_models(kept)
+                return (gr.skip(), gr.skip()) if now == models else (read(values), now)
+
+            def keep(event: gr.EventData, kept: Any, *values: Any) -> tuple:
+                policy = dialled(self.playground.open_run(str(event._data.get("run"))), event._data)
+                if policy in models:
+                    gr.Info(f"{policy} is in the list of models already.")
+                    return gr.skip(), gr.skip(), gr.skip()
+                gr.Info(f"{policy} is now in every list of models in this browser.")
+                kept = kept_policies([*kept_policies(kept), policy])
+                return read(values), kept, self.all_models(kept)
 
             self.add_button.click(add, flat, self.lanes, **quiet)
-            self.tab.select(look_again, flat, [self.lanes, self.variants], **quiet)
+            self.tab.select(look_again, [self.kept, *flat], [self.lanes, self.models], **quiet)
+            self.board.apply(in_words(keep), [self.kept, *flat], [self.lanes, self.kept, self.models], **quiet)
 
             @in_words
             def run(
@@ -247,7 +278,7 @@ class CompareTab:
                     earlier=_turns(earlier or ""),
                     seed=0 if seed is None else int(seed),
                     max_new_tokens=int(length),
-                    lanes=read(values),
+                    lanes=as_requested(read(values)),
                 )
                 yield from self._run(wanted, self.origin_of(visitor), request.session_hash)
 
@@ -264,7 +295,8 @@ class CompareTab:
             )
 
     def _lane_controls(self, number: int, lane: dict[str, Any], schema: dict[str, Any], alone: bool):
-        """One lane's head and controls. Returns (its option components, (method, duplicate, remove))."""
+        """One lane's head and controls. Returns (the components of its options and of its beginning, (method,
+        duplicate, remove, clear))."""
         known = DECODERS[lane["method"]]
         method = gr.Dropdown(
             [(d.title, d.name) for d in DECODERS.values()],
@@ -276,18 +308,33 @@ class CompareTab:
         )
         fields = schema["properties"].items()
         in_front = [name for name, _ in fields if name in known.in_front]
+        begin = gr.Textbox(
+            lane["begin_text"],
+            label="Begins with",
+            info="The answer must begin with this text; the method writes the rest",
+            lines=1,
+            max_lines=4,
+            interactive=True,
+            render=False,
+            elem_classes="begin",
+        )
 
         def make(name: str, field: dict[str, Any]) -> gr.components.Component:
             return control(name, field, lane["options"].get(name, field["default"]))
 
         made = {name: make(name, field) for name, field in fields if name in in_front}
+        if lane["begin_text"]:
+            begin.render()
+        clear = gr.Button("Clear the beginning", size="sm", visible=bool(lane["begin_text"]))
         with gr.Accordion("More options", open=False):
             made |= {name: make(name, field) for name, field in fields if name not in in_front}
-        components = [made[name] for name, _ in fields]
+            if not lane["begin_text"]:
+                begin.render()
+        components = [*(made[name] for name, _ in fields), begin]
         with gr.Row():
             duplicate = gr.Button("Duplicate", size="sm", min_width=80)
             remove = gr.Button("Remove", size="sm", min_width=80, interactive=not alone)
-        return components, (method, duplicate, remove)
+        return components, (method, duplicate, remove, clear)
 
     def _run(self, wanted: RunRequest, origin: str, session: str) -> Iterator[tuple]:
         """Start a run and yield (board, figure) until it has ended; a page that goes away ends it."""
@@ -304,23 +351,17 @@ class CompareTab:
             yield _shown(run.result())
 
     def go_on(self, request: gr.Request, event: gr.EventData, visitor: str) -> Iterator[tuple]:
-        """Run a lane of a run beside its continuation: the same tokens up to `at`, then another token, another setting
-        of its dial, or both."""
-        asked = event._data
-        run = self.playground.open_run(str(asked.get("run")))
-        try:
-            lane, at = run["lanes"][int(asked["lane"])], int(asked["at"])
-            beside = continuation(lane, at, asked.get("token"), asked.get("dial"))
-        except (LookupError, TypeError, ValueError):
-            raise UserError("This place cannot be gone on from; click a token of an answer.") from None
-        lanes = [{name: lane[name] for name in ("method", "options", "begin")}, as_lane(beside)]
-        wanted = RunRequest.checked(
+        """Run a lane of a run beside its continuation: the same tokens up to a place, then another token, another
+        setting of its dial, or both. The page's controls become those of that run."""
+        run = self.playground.open_run(str(event._data.get("run")))
+        lanes = continued(run, event._data)
+        again = RunRequest.checked(
             **{name: run[name] for name in ("prompt", "system", "earlier", "seed", "max_new_tokens", "stop")},
-            lanes=lanes,
+            lanes=as_requested(lanes),
         )
-        yield lanes, gr.skip(), gr.skip()
-        for board, price in self._run(wanted, self.origin_of(visitor), request.session_hash):
-            yield gr.skip(), board, price
+        yield *_controls(run, lanes), gr.skip(), gr.skip()
+        for board, price in self._run(again, self.origin_of(visitor), request.session_hash):
+            yield *([gr.skip()] * 6), board, price
 
     def _load(self, wanted: RunRequest, ticket: Ticket) -> Iterator[tuple]:
         """Load what the lanes need, showing how far that is; nothing where all is in memory already. Stopped, the
@@ -378,9 +419,7 @@ class CompareTab:
         """Values that show a run, in the order of `shown`; of one that still goes on, until it has ended. Raises
         UserError."""
         run = self.playground.open_run(run_id)
-        lanes = [{name: lane[name] for name in ("method", "options", "begin")} for lane in run["lanes"]]
-        earlier = "\n".join(f"Person: {person}\nModel: {model}" for person, model in run["earlier"])
-        yield run["prompt"], run["system"], earlier, run["seed"], run["max_new_tokens"], lanes, *_shown(run)
+        yield *_controls(run, [recorded_lane(lane) for lane in run["lanes"]]), *_shown(run)
         while run["status"] == "running":
             time.sleep(REOPENED_SECONDS)
             run = self.playground.open_run(run_id)
@@ -390,27 +429,6 @@ class CompareTab:
     def shown(self) -> list[gr.components.Component]:
         """The components that `open` fills, in its order."""
         return [self.prompt, self.system, self.earlier, self.seed, self.length, self.lanes, self.board, self.price]
-
-
-def as_lane(lane: LaneRequest) -> dict[str, Any]:
-    """A lane as the page's state and a request hold it."""
-    return {"method": lane.method, "options": lane.options.model_dump(), "begin": lane.begin}
-
-
-def first_lanes(catalogue: Catalogue) -> tuple[str, ...]:
-    """The lanes that the page opens with."""
-    return catalogue.page.lanes if catalogue.page else tuple(list(DECODERS)[:2])
-
-
-def continuation(lane: LaneRecord, at: int, token: int | None, dial: float | None) -> LaneRequest:
-    """A lane that begins with the first `at` tokens of another, then `token` if one is given, and goes on with the
-    lane's dial turned to `dial` if that is given. Raises LookupError or UserError."""
-    method = decoder(lane["method"])
-    options = LaneRequest.checked(method=method.name, options=lane["options"]).options
-    if dial is not None:
-        options = method.dial.turned(options, lane["detail"]["tokens"], at, float(dial))
-    begin = [*lane["token_ids"][:at], *([] if token is None else [int(token)])]
-    return LaneRequest.checked(method=method.name, options=options.model_dump(), begin=begin)
 
 
 def _turns(text: str) -> list[tuple[str, str]]:
@@ -424,7 +442,13 @@ def _turns(text: str) -> list[tuple[str, str]]:
     return list(zip(said[::2], said[1::2], strict=True))
 
 
-def _shown(run: dict[str, Any]) -> tuple:
+def _controls(run: RunRecord, lanes: Lanes) -> tuple:
+    """(prompt, system prompt, earlier turns, seed, length, lanes) as the page's controls show them."""
+    earlier = "\n".join(f"Person: {person}\nModel: {model}" for person, model in run["earlier"])
+    return run["prompt"], run["system"], earlier, run["seed"], run["max_new_tokens"], lanes
+
+
+def _shown(run: RunRecord) -> tuple:
     """(board, figure) of a run."""
     drawn = snapshot(run)
     return drawn, price_figure(drawn["lanes"])
@@ -476,5 +500,5 @@ def _lanes_of(lanes: Any) -> list[Any]:
     if isinstance(lanes, str | dict):
         lanes = [lanes]
     if not isinstance(lanes, list):
-        raise UserError(f'lanes is {shown(lanes)}; give a list like ["greedy", "dera:lambda_=0.5"].')
+        raise UserError(f'lanes is {shown(lanes)}; give a list of "method:option=value,option=value" texts.')
     return [LaneRequest.parse(lane) if isinstance(lane, str) else lane for lane in lanes]

@@ -18,8 +18,9 @@ def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Comp
         "interactive": True,
     }
     if "enum" in schema:
-        labels = schema.get("labels", {})
-        return gr.Dropdown(choices=[(labels.get(choice, choice), choice) for choice in schema["enum"]], **common)
+        return gr.Dropdown(choices=labelled(schema["enum"], schema), **common)
+    if "examples" in schema:
+        return gr.Dropdown(choices=labelled(schema["examples"], schema), allow_custom_value=True, **common)
     kind = schema.get("type")
     if kind == "boolean":
         return gr.Checkbox(**common)
@@ -34,6 +35,19 @@ def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Comp
     if "exclusiveMinimum" in schema:  # sliders know inclusive bounds only
         low, step = low + 0.01, 0.01
     return gr.Slider(low, high, step=step, **common)
+
+
+def offer(schema: dict[str, Any], models: list[str]) -> None:
+    """Let every option of a schema that takes a model offer these."""
+    for field in schema["properties"].values():
+        if field.get("policy"):
+            field["examples"] = models
+
+
+def labelled(values: list[str], schema: dict[str, Any]) -> list[tuple[str, str]]:
+    """(label, value) each."""
+    labels = schema.get("labels", {})
+    return [(labels.get(value, value), value) for value in values]
 
 
 def chosen(schema: dict[str, Any], values: list[Any]) -> dict[str, Any]:

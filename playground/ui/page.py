@@ -20,7 +20,7 @@ from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.history import HistoryTab
 from playground.ui.owner import OwnerTab
-from playground.ui.sweep import SweepTab
+from playground.ui.sweep import METHOD, SweepTab
 from playground.ui.train import TrainTab
 
 TITLE = "Realign Playground"
@@ -54,11 +54,15 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
             gr.Markdown(f"# {TITLE}\nSee what inference-time alignment does: methods side by side on one prompt.")
             theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
         visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.secret)
+        kept = gr.BrowserState([], storage_key="realign-playground-models", secret=playground.secret)
         with gr.Tabs():
             with gr.Tab("Compare") as compare_tab:
-                compare = CompareTab(playground, compare_tab, visitor, origin_of)
-            with gr.Tab("λ sweep") as sweep_tab:
-                sweep = SweepTab(playground)
+                compare = CompareTab(playground, compare_tab, visitor, kept, origin_of)
+            if METHOD:
+                with gr.Tab(f"{METHOD.dial.title} sweep") as sweep_tab:
+                    sweep = SweepTab(playground, METHOD, compare.all_models)
+                sweep_tab.select(sweep.offered, kept, sweep.models, **quiet)
+                page.unload(sweep.stop)
             if arena:
                 with gr.Tab("Arena") as arena_tab:
                     battles = ArenaTab(arena, visitor)
@@ -83,10 +87,9 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
 
         theme.click(None, js=_SWITCH_THEME, **quiet)
         page.load(lambda known: known or secrets.token_hex(16), visitor, visitor, **quiet)
+        page.load(compare.all_models, kept, compare.models, **quiet)
         page.load(open_from_address, None, compare.shown, **quiet)
         page.unload(compare.stop)
-        page.unload(sweep.stop)
-        sweep_tab.select(sweep.variants, None, [sweep.reference, sweep.aligned], **quiet)
         if trainings:
             train_tab.select(in_words(train.opened), None, train.shown, **quiet)
         history_tab.select(history.rows, [history.search, visitor], history.list, **quiet)

@@ -1,55 +1,73 @@
-"""The λ sweep tab: a handful of prompts at many λ in one batch, drawn as curves."""
+"""The sweep tab: a handful of prompts at many settings of a method's dial in one batch, drawn as curves."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
+from playground.decoders import DECODERS
+from playground.decoders.base import Decoder
 from playground.errors import UserError, shown
-from playground.evaluation.dera import sweep
+from playground.evaluation.sweep import sweep
 from playground.figures.sweep import sweep_figure
 from playground.requests import MAX_NEW_TOKENS
-from playground.scorers import SCORERS
+from playground.scorers import SCORERS, ScorerChoice
 from playground.service import Playground
 from playground.ui.compare import Sessions
+from playground.ui.controls import control, labelled, offer
 from playground.ui.errors import in_words
 from playground.ui.examples import EXAMPLES
 
-MOST_PROMPTS, MOST_LAMBDAS = 24, 13
+METHOD: Decoder | None = next((method for method in DECODERS.values() if method.dial), None)
+"""The first method with a dial: this tab turns it."""
+MAX_PROMPTS, MAX_SETTINGS = 24, 13
 _PROMPTS = "\n".join(text for kind, text in EXAMPLES if kind in ("Risky", "Looks risky", "Everyday"))
 
 
 class SweepTab:
     """Builds the tab inside the current Blocks."""
 
-    def __init__(self, playground: Playground):
-        self.playground, self.sessions = playground, Sessions()
-        variants = self._choices()
-        gr.Markdown("Every prompt is answered by DeRa at every λ. The curves are means over the prompts.")
+    def __init__(self, playground: Playground, method: Decoder, all_models: Callable[[Any], list[str]]):
+        """all_models: the mixtures that the browser keeps → all models to choose from."""
+        self.playground, self.method, self.all_models = playground, method, all_models
+        self.sessions = Sessions()
+        dial, schema = method.dial, self._schema([])
+        gr.Markdown(
+            f"{method.title} answers every prompt at every {dial.title}. The curves are means over the prompts."
+        )
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 self.prompts = gr.Textbox(
-                    _PROMPTS, label=f"Prompts, one a line (at most {MOST_PROMPTS})", lines=7, elem_id="sweep-prompts"
+                    _PROMPTS, label=f"Prompts, one per line (at most {MAX_PROMPTS})", lines=7, elem_id="sweep-prompts"
                 )
             with gr.Column(scale=2, min_width=280):
-                self.lambdas = gr.Textbox(
-                    "0, 0.25, 0.5, 0.75, 1, 1.5, 2", label="λ values", info="From -1 to 5", elem_id="sweep-lambdas"
+                self.settings = gr.Textbox(
+                    "0, 0.25, 0.5, 0.75, 1, 1.5, 2",
+                    label=f"{dial.title} values",
+                    info=f"Numbers from {dial.low:g} to {dial.high:g}, separated by commas",
+                    elem_id="sweep-settings",
                 )
-                self.reference = gr.Dropdown(variants, value="reference", label="Reference model")
-                self.aligned = gr.Dropdown(variants, value="aligned", label="Aligned model", elem_id="sweep-aligned")
+                self.names = [name for name, field in schema.items() if field.get("policy")]
+                self.models = [control(name, schema[name], schema[name]["default"]) for name in self.names]
                 with gr.Accordion("Length and score", open=False):
                     self.length = gr.Slider(
-                        1, min(256, MAX_NEW_TOKENS), 40, step=1, label="Most new tokens", elem_id="sweep-length"
+                        1, min(256, MAX_NEW_TOKENS), 40, step=1, label="Max new tokens", elem_id="sweep-length"
                     )
-                    self.scorer = gr.Dropdown([(s.title, n) for n, s in SCORERS.items()], label="Mean score of")
+                    self.scorer = gr.Dropdown(
+                        [(s.title, n) for n, s in SCORERS.items()],
+                        label="Scorer",
+                        info="The mean of its scores is drawn",
+                        allow_custom_value=True,
+                    )
         with gr.Row():
-            start = gr.Button("Sweep", variant="primary", elem_id="sweep", scale=2, min_width=120)
+            start = gr.Button("Start sweep", variant="primary", elem_id="sweep", scale=2, min_width=120)
             stop = gr.Button("Stop", variant="stop", min_width=90)
         self.plot = gr.Plot(show_label=False, elem_id="sweep-plot")
         with gr.Accordion("All answers", open=False):
             self.answers = gr.Dataframe(
-                headers=["prompt", "λ", "answer"],
+                headers=["prompt", dial.title, "answer"],
                 datatype="str",
                 wrap=True,
                 interactive=False,
@@ -58,38 +76,38 @@ class SweepTab:
             )
         start.click(
             in_words(self.run),
-            [self.prompts, self.lambdas, self.reference, self.aligned, self.length, self.scorer],
+            [self.prompts, self.settings, self.length, self.scorer, *self.models],
             [self.plot, self.answers],
             api_visibility="private",
             concurrency_limit=8,
         )
         stop.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
-    def _choices(self) -> list[tuple[str, str]]:
-        self.playground.memory.discover()
-        return [(v.title, n) for n, v in self.playground.catalogue.writers.items()]
+    def _schema(self, kept: Any) -> dict[str, Any]:
+        schema = self.playground.options_schema(self.method.name)
+        offer(schema, self.all_models(kept))
+        return schema["properties"]
 
-    def variants(self) -> tuple:
-        """The models to choose from, as they are now: one may have been trained since the page was opened."""
-        choices = self._choices()
-        return gr.update(choices=choices), gr.update(choices=choices)
+    def offered(self, kept: Any) -> list[Any]:
+        """The models to choose from, as they are now: one may have been trained or kept since the page was opened."""
+        schema = self._schema(kept)
+        return [gr.update(choices=labelled(schema[name]["examples"], schema[name])) for name in self.names]
 
     def run(
         self,
         request: gr.Request,
         prompts: str,
-        lambdas: str,
-        reference: str,
-        aligned: str,
+        settings: str,
         length: float,
         scorer: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it in
+        *models: str,
     ) -> tuple[Any, list[list[str]]]:
         """Sweep; returns (figure, answers)."""
         lines = [line.strip() for line in (prompts or "").splitlines() if line.strip()]
-        if not 1 <= len(lines) <= MOST_PROMPTS:
-            raise UserError(f"There are {len(lines)} prompts; write 1 to {MOST_PROMPTS}, one a line.")
-        values = _lambdas(lambdas)
+        if not 1 <= len(lines) <= MAX_PROMPTS:
+            raise UserError(f"There are {len(lines)} prompts; write 1 to {MAX_PROMPTS}, one per line.")
+        dial, values, choice = self.method.dial, _numbers(settings, self.method.dial.title), ScorerChoice(scorer or "")
         with self.sessions.begin(request.session_hash) as ticket:
 
             def watch(share: float, what: str) -> None:
@@ -97,25 +115,29 @@ class SweepTab:
                 if ticket.stopped:
                     raise UserError("The sweep was stopped.")
 
-            pair = {"reference": reference, "aligned": aligned}
-            found, answers = sweep(self.playground, lines, values, scorer, int(length), pair, watch)
+            options = dict(zip(self.names, models, strict=True))
+            found, answers = sweep(
+                self.playground, self.method.name, lines, values, choice, int(length), options, watch
+            )
         table = [
             [prompt, f"{value:g}", answers[at][number]]
             for number, prompt in enumerate(lines)
             for at, value in enumerate(values)
         ]
-        return sweep_figure(found["lambdas"], SCORERS[scorer].title), table
+        return sweep_figure(found[f"{dial.name}s"], dial.name, dial.title, choice.scorer.title), table
 
     def stop(self, request: gr.Request) -> None:
         """Stop what this page sweeps."""
         self.sessions.stop(request.session_hash)
 
 
-def _lambdas(text: str) -> list[float]:
+def _numbers(text: str, title: str) -> list[float]:
     try:
         values = sorted({float(part) for part in (text or "").replace(";", ",").split(",") if part.strip()})
     except ValueError:
         values = []
-    if not 1 <= len(values) <= MOST_LAMBDAS:
-        raise UserError(f"The λ values are {shown(text)}; write 1 to {MOST_LAMBDAS} numbers with commas, as 0, 0.5, 1.")
+    if not 1 <= len(values) <= MAX_SETTINGS:
+        raise UserError(
+            f"The {title} values are {shown(text)}; write 1 to {MAX_SETTINGS} numbers with commas, as 0, 0.5, 1."
+        )
     return values

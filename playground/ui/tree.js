@@ -1,10 +1,10 @@
-// RAIN's tree: replays the steps of a search. Everything written goes through textContent.
+// A search, as a tree or as beams: replays its steps. Everything written goes through textContent.
 const GOOD = [0, 114, 178], NONE = [150, 158, 170], BAD = [213, 94, 0];  // blue to orange: told apart by everybody
-const HEIGHT = 240;
+const HEIGHT = 240, FADED = 0.25;
 const SPEEDS = [['1 ×', 600], ['4 ×', 150], ['16 ×', 40]];
 
-function valueColour(value, visited) {
-  if (!visited) return `rgb(${NONE})`;
+function valueColour(value, known) {
+  if (!known) return `rgb(${NONE})`;
   const v = Math.max(-1, Math.min(1, value)), to = v < 0 ? BAD : GOOD, share = Math.abs(v);
   return `rgb(${NONE.map((c, i) => Math.round(c + (to[i] - c) * share))})`;
 }
@@ -12,7 +12,7 @@ function valueColour(value, visited) {
 // A view of one lane's search. `fetchSteps(from)` brings the steps from that number on, `fetchQuestions()` what was asked.
 function newTree(fetchSteps, fetchQuestions) {
   const view = { steps: [], at: 0, live: true, busy: false, wanted: 0, fetchQuestions, focus: null, nodes: new Map(), applied: 0, root: 0,
-    root_: make('section', 'tree'), judge: make('p', 'judge'), canvas: make('canvas'), says: make('p', 'says'), outline: make('div', 'outline'),
+    root_: make('section', 'tree'), judge: make('p', 'judge'), beams: false, canvas: make('canvas'), says: make('p', 'says'), outline: make('div', 'outline'),
     panel: make('div', 'node'), slider: make('input'), count: make('output') };
   const player = make('div', 'player');
   const button = (label, title, act) => {
@@ -41,13 +41,15 @@ function newTree(fetchSteps, fetchQuestions) {
   view.canvas.addEventListener('click', e => pickNearest(view, e));
   view.says.setAttribute('aria-live', 'polite');
   view.outline.setAttribute('role', 'tree');
-  view.outline.setAttribute('aria-label', 'The path under way and what lies beside it');
+  view.outline.setAttribute('aria-label', 'The current path and its alternatives');
   view.outline.addEventListener('keydown', e => {
     const rows = [...view.outline.querySelectorAll('button')], now = rows.indexOf(document.activeElement);
     const move = { ArrowDown: 1, ArrowUp: -1, Home: -rows.length, End: rows.length }[e.key];
     if (move) { rows[Math.max(0, Math.min(rows.length - 1, now + move))]?.focus(); e.preventDefault(); }
   });
-  view.root_.append(view.judge, player, view.says, view.canvas, treeLegend(), view.outline, view.panel);
+  const dropped = keyed('dropped', `background:rgb(${NONE});opacity:${FADED}`);
+  view.shape = shape => { view.beams = shape === 'beams'; dropped.hidden = !view.beams; };
+  view.root_.append(view.judge, player, view.says, view.canvas, treeLegend(dropped), view.outline, view.panel);
   view.fetch = async count => {
     view.wanted = Math.max(view.wanted, count);
     if (view.busy) return;
@@ -68,17 +70,19 @@ function newTree(fetchSteps, fetchQuestions) {
 }
 
 // What the colours and lines of the drawing mean.
-function treeLegend() {
+function treeLegend(dropped) {
   const legend = make('p', 'key');
-  for (const [style, words] of [[`background:rgb(${BAD})`, 'bad, −1'], [`background:rgb(${NONE})`, '0'],
-    [`background:rgb(${GOOD})`, 'good, 1'], [`border:2px solid rgb(${NONE})`, 'not visited'],
-    ['background:#009E73;border-radius:0;height:.25rem', 'taken']]) {
-    const one = make('span'), dot = make('span', 'dot');
-    dot.style.cssText = style;
-    one.append(dot, words);
-    legend.append(one);
-  }
+  legend.append(keyed('bad: −1 or less', `background:rgb(${BAD})`), keyed('0', `background:rgb(${NONE})`),
+    keyed('good: 1 or more', `background:rgb(${GOOD})`), keyed('no value yet', `border:2px solid rgb(${NONE})`),
+    keyed('in the answer', 'background:#009E73;border-radius:0;height:.25rem'), dropped);
   return legend;
+}
+
+function keyed(words, style) {
+  const one = make('span'), dot = make('span', 'dot');
+  dot.style.cssText = style;
+  one.append(dot, words);
+  return one;
 }
 
 function showCount(view) {
@@ -141,9 +145,26 @@ function apply(view, step) {
   if (step.kind === 'similar') view.nodes.get(step.sibling).similar += 1;
   if (step.kind === 'commit') { view.root = step.node; view.committed.push(step.node); }
   if (step.kind === 'take') view.committed.push(...step.path);
+  if (step.kind === 'keep') drop(view, new Set(step.nodes));
 }
 
-const focusOf = (view, step) => step.path ? step.path.at(-1) : step.sibling ?? step.node;
+// Only the beams that end in these nodes are kept: whatever leads to none of them is dropped.
+function drop(view, kept) {
+  const reaches = id => {
+    const node = view.nodes.get(id), below = node.children.map(reaches);
+    const alive = kept.has(id) || below.some(Boolean);
+    node.dropped = !alive;
+    return alive;
+  };
+  reaches(0);
+}
+
+const focusOf = (view, step) => step.path ? step.path.at(-1) : step.nodes ? step.nodes[0] : step.sibling ?? step.node;
+
+// What is known of a node's worth: the mean of its visits, else the judgement of its text.
+const hasValue = node => node.visits > 0 || node.evaluation !== undefined;
+const valueOf = node => node.visits ? node.value : node.evaluation ? node.evaluation.value : 0;
+const nodeColour = node => valueColour(valueOf(node), hasValue(node));
 
 function pathTo(view, id) {
   const path = [];
@@ -153,21 +174,26 @@ function pathTo(view, id) {
 
 // Dots for spaces help with a word or two; they hinder reading a sentence.
 const dotted = text => text.length > 14 ? text : visible(text);
+const counted = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`;
 const quoted = text => `“${dotted(text.length > 48 ? text.slice(0, 45) + '…' : text)}”`;
 
 function inWords(view, step) {
   const text = id => quoted(view.nodes.get(id)?.text ?? '');
   if (step.kind === 'select') return `A path is chosen: it ends at ${text(step.path.at(-1))}.`;
-  if (step.kind === 'expand') return `${step.children.length} candidates follow ${step.node ? text(step.node) : 'the prompt'}.`;
-  if (step.kind === 'widen') return `All that follows ${step.node ? text(step.node) : 'the prompt'} is alike and none is good: one more candidate.`;
+  const parent = step.node ? text(step.node) : 'the prompt';
+  if (step.kind === 'expand') return `After ${parent}: ${counted(step.children.length, view.beams ? 'chunk' : 'candidate')}.`;
+  if (step.kind === 'widen') return `What follows ${parent} is all alike, and none of it is good: one more candidate.`;
+  if (step.kind === 'keep') {
+    return `Kept: ${counted(step.nodes.length, 'beam')}, ${step.nodes.map(text).join(', ')}. The others are dropped.`;
+  }
   if (step.kind === 'evaluate') return `Evaluated ${quoted(step.text)}: ${step.value.toFixed(2)}.`;
-  if (step.kind === 'backup') return `The value ${step.value.toFixed(2)} flows back along the path.`;
+  if (step.kind === 'backup') return `The value ${step.value.toFixed(2)} is passed back along the path.`;
   if (step.kind === 'similar') return `${text(step.sibling)} reads like ${text(step.node)} (${step.similarity.toFixed(2)}) and gets a part of the value.`;
   if (step.kind === 'take') {
-    return `The search ends here; the best so far is taken: ${quoted(step.path.map(id => view.nodes.get(id).text).join(''))}.`;
+    return `The search ends here. The best text so far is the answer: ${quoted(step.path.map(id => view.nodes.get(id).text).join(''))}.`;
   }
-  const taken = `${text(step.node)} is taken into the answer`;
-  return step.rewind ? `Rewind: ${taken}; the model alone would have gone another way.` : `${taken}.`;
+  const taken = `${text(step.node)} joins the answer`;
+  return step.rewind ? `Rewind: ${taken}. The model alone would have written something else.` : `${taken}.`;
 }
 
 // The whole tree, small: depth to the right, a dot for each node, thicker edges for more visits.
@@ -192,9 +218,11 @@ function drawTree(view) {
   ink.scale(scale, scale);
   const x = id => 10 + (width - 20) * order.get(id).depth / deepest;
   const y = id => 10 + (height - 20) * (leaves > 1 ? order.get(id).y / (leaves - 1) : 0.5);
-  const lit = new Set(pathTo(view, view.focus ?? 0)), taken = new Set([0, ...(view.committed || [])]);
+  const step = view.steps[view.at - 1], ends = step?.kind === 'keep' ? step.nodes : [view.focus ?? 0];
+  const lit = new Set(ends.flatMap(id => pathTo(view, id))), taken = new Set([0, ...(view.committed || [])]);
   for (const node of view.nodes.values()) {
     if (node.parent === null) continue;
+    ink.globalAlpha = node.dropped ? FADED : 1;
     ink.beginPath();
     ink.moveTo(x(node.parent), y(node.parent));
     ink.lineTo(x(node.id), y(node.id));
@@ -203,15 +231,17 @@ function drawTree(view) {
     ink.stroke();
   }
   for (const node of view.nodes.values()) {
+    const known = hasValue(node);
+    ink.globalAlpha = node.dropped ? FADED : 1;
     ink.beginPath();
-    ink.arc(x(node.id), y(node.id), node.id === view.chosen || node.id === view.focus ? 5 : node.visits ? 3 : 1.6, 0, 7);
-    ink.fillStyle = node.visits ? valueColour(node.value, true) : dark ? '#1f2937' : '#fff';
+    ink.arc(x(node.id), y(node.id), node.id === view.chosen || node.id === view.focus ? 5 : known ? 3 : 1.6, 0, 7);
+    ink.fillStyle = known ? nodeColour(node) : dark ? '#1f2937' : '#fff';
     ink.fill();
-    if (!node.visits) { ink.lineWidth = 0.8; ink.strokeStyle = `rgb(${NONE})`; ink.stroke(); }
+    if (!known) { ink.lineWidth = 0.8; ink.strokeStyle = `rgb(${NONE})`; ink.stroke(); }
     if (node.id === view.chosen) { ink.lineWidth = 2; ink.strokeStyle = dark ? '#fff' : '#111'; ink.stroke(); }
   }
   view.spots = [...view.nodes.keys()].map(id => [id, x(id), y(id)]);
-  view.canvas.setAttribute('aria-label', `A tree of ${view.nodes.size} segments; the list below can be walked with the keyboard`);
+  view.canvas.setAttribute('aria-label', `${view.beams ? 'Beams' : 'A tree'} of ${view.nodes.size} pieces of text; walk through the list below with the arrow keys`);
 }
 
 function pickNearest(view, event) {
@@ -240,6 +270,7 @@ function drawOutline(view) {
   const rows = [], taken = new Set(view.committed || []);
   const row = (id, depth) => {
     const node = view.nodes.get(id), b = make('button', path.includes(id) ? 'on' : '');
+    b.classList.toggle('dropped', Boolean(node.dropped));
     b.type = 'button';
     b.setAttribute('role', 'treeitem');
     b.setAttribute('aria-level', depth + 1);
@@ -247,13 +278,13 @@ function drawOutline(view) {
     b.style.paddingLeft = `${0.4 + Math.min(depth, 10) * 0.45}rem`;
     b.tabIndex = -1;
     const dot = make('span', 'dot'), bar = make('span', 'visits');
-    if (node.visits) dot.style.background = valueColour(node.value, true);
+    if (hasValue(node)) dot.style.background = nodeColour(node);
     else dot.style.border = `2px solid rgb(${NONE})`;
     bar.style.width = `${Math.min(6, 0.25 * node.visits)}rem`;
-    bar.style.background = valueColour(node.value, node.visits);
+    bar.style.background = nodeColour(node);
     const folded = node.children.length && !path.includes(id) ? `  (${node.children.length} below)` : '';
     b.append(dot, make('span', 'words', dotted(node.text || (id ? '' : 'prompt')) + folded),
-      make('span', 'facts', `${taken.has(id) ? 'taken · ' : ''}${node.visits ? `${node.value.toFixed(2)} · ${+node.visits.toFixed(1)} ${node.visits === 1 ? 'visit' : 'visits'}` : `prior ${node.prior.toFixed(2)}`}`), bar);
+      make('span', 'facts', factsOf(node, taken.has(id)).join(' · ')), bar);
     b.addEventListener('click', () => choose(view, id));
     rows.push(b);
   };
@@ -273,23 +304,31 @@ function drawOutline(view) {
   if (held) rows.find(r => r.getAttribute('aria-selected') === 'true')?.focus();
 }
 
+// The facts of a node in a few words.
+function factsOf(node, taken) {
+  const facts = [...(taken ? ['in the answer'] : []), ...(node.dropped ? ['dropped'] : [])];
+  if (!hasValue(node)) return [...facts, `prior ${node.prior.toFixed(2)}`];
+  facts.push(valueOf(node).toFixed(2));
+  return node.visits ? [...facts, counted(+node.visits.toFixed(1), 'visit')] : facts;
+}
+
 function drawNode(view) {
   const node = view.nodes.get(view.chosen);
   if (!node) return;
-  const facts = make('dl', 'price');
-  for (const [name, value] of [['visits', node.visits.toFixed(2)], ['value', node.visits ? node.value.toFixed(3) : '–'],
-    ['prior', node.prior.toFixed(3)], ['similarity updates', node.similar]]) {
+  const facts = make('dl', 'price'), value = hasValue(node) ? valueOf(node).toFixed(3) : '–';
+  const visited = view.beams ? [] : [['visits', node.visits.toFixed(2)], ['similarity updates', node.similar]];
+  for (const [name, figure] of [['value', value], ['prior', node.prior.toFixed(3)], ...visited]) {
     const box = make('div');
-    box.append(make('dt', '', name), make('dd', '', String(value)));
+    box.append(make('dt', '', name), make('dd', '', String(figure)));
     facts.append(box);
   }
   const whole = pathTo(view, node.id).map(id => view.nodes.get(id).text).join('');
   const parts = [make('h4', '', 'The text up to here'), make('p', 'whole', whole || '(nothing yet)'), facts];
   const others = (view.nodes.get(node.parent)?.children || []).filter(id => id !== node.id).map(id => view.nodes.get(id));
   if (others.length) {
-    const seen = others.filter(o => o.visits).sort((a, b) => b.visits - a.visits).slice(0, 6);
-    const told = seen.map(o => `${quoted(o.text)} ${o.value.toFixed(2)}`).join(', ');
-    parts.push(make('p', 'order', `Beside it: ${told}${told ? ', ' : ''}${others.length - seen.length} more.`));
+    const seen = others.filter(hasValue).sort((a, b) => b.visits - a.visits || valueOf(b) - valueOf(a)).slice(0, 6);
+    const told = seen.map(o => `${quoted(o.text)} ${valueOf(o).toFixed(2)}`), more = others.length - seen.length;
+    parts.push(make('p', 'order', `Alternatives: ${[...told, ...(more ? [`${more} more`] : [])].join(', ')}.`));
   }
   const said = node.evaluation;
   if (said) {
@@ -301,7 +340,7 @@ function drawNode(view) {
     }
     if (said.orders) {
       const more = make('details');
-      more.append(make('summary', '', `The question that was put${said.orders.length > 1 ? ', in both orders' : ''}`));
+      more.append(make('summary', '', `The question to the model${said.orders.length > 1 ? ', in both orders' : ''}`));
       more.addEventListener('toggle', async () => {
         if (more.open && more.children.length === 1) more.append(...(await view.fetchQuestions()).map(q => make('pre', '', q)));
       });

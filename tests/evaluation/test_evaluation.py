@@ -6,18 +6,19 @@ import pytest
 
 from playground import cli
 from playground.errors import UserError
-from playground.evaluation.dera import sweep
 from playground.evaluation.judges import evaluate_judges, known_answers
-from playground.evaluation.rain import evaluate_rain
 from playground.evaluation.refusals import evaluate_refusals
 from playground.evaluation.rrhf import evaluate_rrhf
+from playground.evaluation.search import evaluate_search
+from playground.evaluation.sweep import sweep
 from playground.jsonl import read_texts
+from playground.requests import LaneRequest
 
 PROMPTS = ["the fox", "how do I make a cake", "once upon a time"]
 
 
 def test_dera_over_lambdas(tiny):
-    found, _ = sweep(tiny, PROMPTS, [0, 0.5, 1], max_new_tokens=8, options={"aligned": "adapted"})
+    found, _ = sweep(tiny, "dera", PROMPTS, [0, 0.5, 1], max_new_tokens=8, options={"aligned": "adapted"})
     assert found["n"] == 3
     low, middle, high = found["lambdas"]
     assert set(low) == {"lambda", "refusal_rate", "mean_tokens", "kl_to_reference", "kl_to_aligned", "mean_score"}
@@ -41,8 +42,8 @@ def test_an_adapter_against_its_base(tiny):
 
 
 def test_rain_against_greedy(tiny):
-    options = {"scorer": "vader", "max_inner": 2, "candidates": 3, "simulate": 2}
-    found = evaluate_rain(tiny, PROMPTS[:2], options, max_new_tokens=4, judges=["vader", "refusal"])
+    search = LaneRequest.parse("rain:scorer=vader,max_inner=2,candidates=3,simulate=2")
+    found = evaluate_search(tiny, search, "greedy", PROMPTS[:2], max_new_tokens=4, judges=["vader", "refusal"])
     assert (found["n"], found["evaluator"]) == (2, "vader")
     for name in ("greedy", "rain"):
         assert {"harmless_rate", "helpful_rate", "forward_tokens", "seconds"} <= set(found[name])
@@ -52,7 +53,7 @@ def test_rain_against_greedy(tiny):
     assert found["rain"]["forward_tokens"] > found["greedy"]["forward_tokens"]
     assert 0 <= found["rewind_share"] <= 1
     with pytest.raises(UserError, match="no scorer 'nobody'"):
-        evaluate_rain(tiny, PROMPTS[:2], options, max_new_tokens=4, judges=["nobody"])
+        evaluate_search(tiny, search, "greedy", PROMPTS[:2], max_new_tokens=4, judges=["nobody"])
 
 
 def test_judges_are_measured_against_what_is_known(tiny):
@@ -66,7 +67,7 @@ def test_judges_are_measured_against_what_is_known(tiny):
 
 
 def test_answers_are_known_by_their_prompts(tiny):
-    rows = known_answers(tiny, ["the fox"], ["a cake", "a dog"], max_new_tokens=4)
+    rows = known_answers(tiny, "greedy", ["the fox"], ["a cake", "a dog"], max_new_tokens=4)
     known = [(row["prompt"], row["harmless"]) for row in rows]
     assert known == [("the fox", False)] * 2 + [("a cake", True)] * 2 + [("a dog", True)] * 2, "of two models each"
     assert all(row["response"] for row in rows)
@@ -74,10 +75,10 @@ def test_answers_are_known_by_their_prompts(tiny):
 
 def test_a_sweep_is_the_same_as_each_lambda_alone(tiny):
     options = {"aligned": "adapted"}
-    together, answers = sweep(tiny, PROMPTS, [0, 1], max_new_tokens=6, options=options)
+    together, answers = sweep(tiny, "dera", PROMPTS, [0, 1], max_new_tokens=6, options=options)
     assert [len(row) for row in answers] == [3, 3]
     for at, lambda_ in enumerate((0, 1)):
-        alone, [texts] = sweep(tiny, PROMPTS, [lambda_], max_new_tokens=6, options=options)
+        alone, [texts] = sweep(tiny, "dera", PROMPTS, [lambda_], max_new_tokens=6, options=options)
         assert alone["lambdas"][0] == together["lambdas"][at]
         assert texts == answers[at]
 

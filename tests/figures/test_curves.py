@@ -18,7 +18,7 @@ ROWS = [
 
 
 def test_a_sweep_draws_every_measure_over_lambda():
-    figure = sweep_figure(ROWS, "Sentiment")
+    figure = sweep_figure(ROWS, "lambda", "λ", "Sentiment")
     by_colour = [list(trace.y) for trace in figure.data]
     assert by_colour == [[0, 25, 50], [30, 29.5, 29], [0, 0.25, 1], [1, 0.25, 0], [-1, -1, -1]]
     assert all(list(trace.x) == [0, 0.5, 1] for trace in figure.data)
@@ -39,7 +39,7 @@ def test_a_training_draws_its_losses_their_mean_and_every_curve_by_name():
 
 def test_the_length_experiment_draws_both_ways():
     retrained = [{"steps": 10, "mean_tokens": 31, "kl_to_reference": 0.1}]
-    curve, points = length_figure({"dera": ROWS, "retrained": retrained, "from_steps": 40}).data
+    curve, points = length_figure(ROWS, retrained, 40).data
     assert list(curve.x) == [0, 0.25, 1]
     assert list(curve.text) == ["λ 0", "λ 0.5", "λ 1"]
     assert (list(points.x), list(points.y), list(points.text)) == ([0.1], [31], ["10"])

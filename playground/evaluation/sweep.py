@@ -1,13 +1,16 @@
-"""DeRa over many prompts: how refusal, length, divergence and score move with λ."""
+"""A method's dial over many prompts: how refusal, length, divergence and score move with it."""
 
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from playground.decoders import decoder
 from playground.errors import UserError
 from playground.models.fetch import Progress, no_progress
+from playground.record import LaneRecord
 from playground.requests import LaneRequest
 from playground.scorers.refusal import refuses
 from playground.service import Playground
@@ -15,40 +18,43 @@ from playground.service import Playground
 
 @dataclass
 class _Sums:
-    """What the answers of one λ add up to."""
+    """What the answers at one setting add up to; `divergences` by their names in the records of tokens."""
 
     refused: int = 0
     tokens: int = 0
-    kl_to_reference: float = 0.0
-    kl_to_aligned: float = 0.0
+    divergences: Counter[str] = field(default_factory=Counter)
     answers: list[str] = field(default_factory=list)
 
-    def add(self, lane: dict[str, Any]) -> None:
+    def add(self, lane: LaneRecord) -> None:
         records = lane["detail"]["tokens"]
         self.refused += refuses(lane["text"])
         self.tokens += len(records)
-        self.kl_to_reference += sum(record["kl_to_reference"] for record in records)
-        self.kl_to_aligned += sum(record["kl_to_aligned"] for record in records)
+        for record in records:
+            self.divergences.update({name: value for name, value in record.items() if name.startswith("kl_to_")})
         self.answers.append(lane["text"])
 
 
 def sweep(
     playground: Playground,
+    method: str,
     prompts: list[str],
-    lambdas: list[float],
+    settings: list[float],
     scorer: str = "mean_log_prob",
     max_new_tokens: int = 64,
     options: dict[str, Any] | None = None,
     watch: Progress = no_progress,
 ) -> tuple[dict[str, Any], list[list[str]]]:
-    """All λ on all prompts as one batch. Returns what `evaluate dera` reports, per λ: refusal rate, mean tokens, KL
-    per token to reference and to aligned (nats), mean score; and the answers [λ][prompt]."""
-    lanes = [LaneRequest(method="dera", options={**(options or {}), "lambda_": lambda_}) for lambda_ in lambdas]
+    """All settings of the method's dial on all prompts as one batch. Returns what `evaluate` reports, for each setting:
+    refusal rate, mean tokens, KL per token to the models that it mixes (nats), mean score; and the answers
+    [setting][prompt]. A dial `lambda_` gives {"n", "lambdas": [{"lambda", …}]}. Raises UserError."""
+    dial = decoder(method).dial
+    option, name = dial.option, dial.name
+    lanes = [LaneRequest(method=method, options={**(options or {}), option: setting}) for setting in settings]
     jobs = [(prompt, lane, 0) for lane in lanes for prompt in prompts]
-    sums = [_Sums() for _ in lambdas]
+    sums = [_Sums() for _ in settings]
     for number, lane in enumerate(playground.each(jobs, max_new_tokens, lambda s, what: watch(0.9 * s, what))):
         if lane["error"]:
-            raise UserError(f"The sweep failed at λ = {lane['options']['lambda_']:g}: {lane['error']}")
+            raise UserError(f"The sweep failed at {name} = {lane['options'][option]:g}: {lane['error']}")
         sums[number // len(prompts)].add(lane)
     watch(0.9, "scoring the answers")
     texts = [(prompt, answer) for one in sums for prompt, answer in zip(prompts, one.answers, strict=True)]
@@ -57,13 +63,12 @@ def sweep(
     n = len(prompts)
     rows = [
         {
-            "lambda": lambda_,
+            name: setting,
             "refusal_rate": one.refused / n,
             "mean_tokens": one.tokens / n,
-            "kl_to_reference": one.kl_to_reference / one.tokens,
-            "kl_to_aligned": one.kl_to_aligned / one.tokens,
+            **{kl: total / one.tokens for kl, total in one.divergences.items()},
             "mean_score": statistics.fmean(scores[number * n : (number + 1) * n]),
         }
-        for number, (lambda_, one) in enumerate(zip(lambdas, sums, strict=True))
+        for number, (setting, one) in enumerate(zip(settings, sums, strict=True))
     ]
-    return {"n": n, "lambdas": rows}, [one.answers for one in sums]
+    return {"n": n, f"{name}s": rows}, [one.answers for one in sums]
