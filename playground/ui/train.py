@@ -179,20 +179,10 @@ class TrainTab:
         return _status(name, journal), figure, gr.Timer(active=at_work), gr.update(choices=self._starts())
 
     def _starts(self) -> list[tuple[str, str]]:
-<<<<<<< HEAD
-        catalogue = self.playground.catalogue
-        model = catalogue.variant("reference").model
-        return [("A fresh adapter", "")] + [
-            (variant.title, name)
-            for name, variant in catalogue.variants.items()
-            if variant.adapter and variant.writes and variant.model == model
-        ]
-=======
         model = self.playground.catalogue.variant("reference").model
         variants = self.playground.catalogue.variants.items()
         usable = [(v.title, n) for n, v in variants if v.writes and v.adapter and v.model == model]
         return [("A fresh adapter", ""), *usable]
->>>>>>> ui
 
 
 def _status(name: str, journal: dict[str, Any]) -> str:
