@@ -30,12 +30,12 @@ class Sampling(Options):
     """How a token is drawn from a distribution. Applied in this order: repetition penalty, temperature, top-k,
     top-p, min-p; temperature 0 takes the most probable token."""
 
-    temperature: float = Field(1.0, ge=0, le=5, title="Temperature", description="0 is greedy; 1 leaves it as it is")
-    top_k: int = Field(0, ge=0, le=100_000, title="Top-k", description="Keep the k likeliest tokens; 0 keeps all")
-    top_p: float = Field(1.0, gt=0, le=1, title="Top-p", description="Keep the likeliest tokens up to this mass")
+    temperature: float = Field(1.0, ge=0, le=5, title="Temperature", description="0 is greedy; 1 changes nothing")
+    top_k: int = Field(0, ge=0, le=100_000, title="Top-k", description="Keep the k most probable tokens; 0 keeps all")
+    top_p: float = Field(1.0, gt=0, le=1, title="Top-p", description="Keep the most probable tokens up to this sum")
     min_p: float = Field(0.0, ge=0, le=1, title="Min-p", description="Drop tokens below this share of the likeliest")
     repetition_penalty: float = Field(
-        1.0, ge=0.5, le=3, title="Repetition penalty", description="Above 1 makes tokens already used less likely"
+        1.0, ge=0.5, le=3, title="Repetition penalty", description="Above 1, tokens already used become less probable"
     )
 
     def choose(self, log_probs: torch.Tensor, seen: list[int], rng: np.random.Generator) -> int:

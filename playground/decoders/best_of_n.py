@@ -15,7 +15,7 @@ from playground.scorers import ScorerChoice
 
 class BestOfNOptions(SampleOptions):
     n: int = Field(4, ge=1, le=32, title="Samples (N)", description="How many answers are drawn")
-    scorer: ScorerChoice = Field("mean_log_prob", title="Scorer", description="What decides which answer is the best")
+    scorer: ScorerChoice = Field("mean_log_prob", title="Scorer", description="Chooses the best answer")
 
 
 def run(lane: Lane, options: BestOfNOptions) -> Asking:

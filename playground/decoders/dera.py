@@ -32,16 +32,16 @@ class DeraOptions(Sampling):
         ge=LOWEST,
         le=HIGHEST,
         title="λ",
-        description="0 is the reference, 1 the aligned model, above 1 exaggerates, below 0 un-aligns",
+        description="0: reference, 1: aligned model, above 1: more than aligned, below 0: the opposite",
     )
     reference: Policy = Field("reference", title="Reference model", description="What writes at λ = 0")
     aligned: Policy = Field("aligned", title="Aligned model", description="What writes at λ = 1")
-    temperature: float = Field(0.0, ge=0, le=5, title="Temperature", description="0 is greedy; 1 leaves it as it is")
+    temperature: float = Field(0.0, ge=0, le=5, title="Temperature", description="0 is greedy; 1 changes nothing")
     schedule: str = Field(
         "",
         max_length=400,
         title="λ schedule",
-        description="Another λ for ranges of tokens, as in 1-8:0.2 20-:1.5; the λ above holds for the others",
+        description="Another λ for ranges of tokens, such as 1-8:0.2 20-:1.5; all other tokens use λ",
     )
 
     @field_validator("schedule")

@@ -22,10 +22,10 @@ from playground.policy import Policy
 class DiverseBeamsOptions(Options):
     beams: int = Field(4, ge=1, le=32, title="Beams", description="How many different answers are searched for")
     diversity: float = Field(
-        1.0, ge=0, le=20, title="Diversity", description="What a token loses for each earlier beam that chose it"
+        1.0, ge=0, le=20, title="Diversity", description="Subtracted from a token for each earlier beam that chose it"
     )
     temperature: float = Field(
-        0.8, gt=0, le=5, title="Temperature", description="Log-probabilities are divided by it before the loss"
+        0.8, gt=0, le=5, title="Temperature", description="Divides the log-probabilities before the subtraction"
     )
     variant: Policy = SampleOptions.model_fields["variant"]
 
@@ -55,7 +55,7 @@ def run(lane: Lane, options: DiverseBeamsOptions) -> Asking:
 DECODER = Decoder(
     name="diverse_beams",
     title="Diverse beams",
-    summary="Searches several answers at once that keep apart; the likeliest is taken, all are shown.",
+    summary="Searches several different answers at once; the most probable is the answer, all are shown.",
     options=DiverseBeamsOptions,
     run=run,
     in_front=("beams", "diversity"),

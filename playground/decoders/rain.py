@@ -32,27 +32,25 @@ Segment = tuple[Branch, Asking]
 
 
 class RainOptions(Options):
-    scorer: ScorerChoice = Field(
-        "self_eval_learned", title="Evaluator", description="What judges a text; every scorer can"
-    )
+    scorer: ScorerChoice = Field("self_eval_learned", title="Evaluator", description="The scorer that judges a text")
     max_inner: int = Field(
-        50, ge=1, le=1000, title="Max rounds per segment", description="Inner rounds before a segment is taken"
+        50, ge=1, le=1000, title="Max rounds per segment", description="Then the best segment joins the answer"
     )
     min_visits: float = Field(
-        6, ge=0, le=1000, title="Visit threshold", description="A segment above it with enough value is taken"
+        6, ge=0, le=1000, title="Visit threshold", description="A segment with more visits and enough value is taken"
     )
     value_threshold: float = Field(
         0.8,
         ge=-1e6,
         le=1e6,
         title="Value threshold",
-        description="A segment above it with enough visits is taken",
+        description="A segment with a higher value and enough visits is taken",
     )
-    candidates: int = Field(10, ge=1, le=30, title="Candidates", description="Segments that a leaf is expanded by")
-    soft: bool = Field(False, title="Graded values", description="Differences of probabilities in place of verdicts")
-    top: int = Field(15, ge=1, le=1000, title="Top-k", description="Segments are drawn from the k likeliest tokens")
+    candidates: int = Field(10, ge=1, le=30, title="Candidates", description="Segments drawn after a leaf")
+    soft: bool = Field(False, title="Graded values", description="Probabilities instead of yes or no")
+    top: int = Field(15, ge=1, le=1000, title="Top-k", description="Draw from the k most probable tokens")
     lengths: str = Field(
-        "1 2 4 10", title="Segment lengths", description="Tokens by depth below the root; the last one repeats"
+        "1 2 4 10", title="Segment lengths", description="In tokens, by depth below the root; the last one repeats"
     )
     exploration: float = Field(2.0, ge=0, le=100, title="Exploration constant", description="c of PUCT")
     root_uniform: float = Field(
@@ -381,7 +379,7 @@ def _log_prob_only(branch: Branch, token: int) -> dict[str, Any]:
 DECODER = Decoder(
     name="rain",
     title="RAIN",
-    summary="Grows a tree of segments, evaluates its own text, and goes back from what was bad.",
+    summary="Searches a tree of text segments: evaluates its own text and goes back where it was bad.",
     options=RainOptions,
     run=run,
     in_front=("scorer", "max_inner", "value_threshold"),

@@ -12,7 +12,7 @@ from playground.policy import Policy
 
 
 class SampleOptions(Sampling):
-    variant: Policy = Field("reference", title="Model", description="What writes: a model, or a mixture")
+    variant: Policy = Field("reference", title="Model", description="A model, or a mixture: 0.5*reference+0.5*aligned")
 
 
 def run(lane: Lane, options: SampleOptions) -> Asking:

@@ -10,8 +10,8 @@ from plotly.subplots import make_subplots
 from playground.figures.style import BLUE, ORANGE, finished
 
 _MEASURES = (
-    ("generated_tokens", "tokens generated", BLUE),
-    ("forward_tokens", "tokens forward", BLUE),
+    ("generated_tokens", "generated tokens", BLUE),
+    ("forward_tokens", "forward tokens", BLUE),
     ("seconds", "seconds", ORANGE),
 )
 

@@ -1,4 +1,4 @@
-"""The leaderboard as pictures: strengths with their intervals, and strength against price."""
+"""The leaderboard as pictures: strengths with their intervals, and strength against cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
         rows=2,
         cols=1,
         vertical_spacing=min(0.2, 90 / _height(methods)),
-        subplot_titles=("strength, 95 % intervals", "price: tokens put through"),
+        subplot_titles=("strength with 95 % interval", "cost: forward tokens per answer"),
     )
     names = [method["method"] for method in methods]
     strengths = [method["strength"] for method in methods]
@@ -36,9 +36,9 @@ def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
         row=1,
         col=1,
     )
-    price = [round(method["mean_forward_tokens"]) for method in methods]
+    cost = [round(method["mean_forward_tokens"]) for method in methods]
     figure.add_trace(
-        go.Bar(x=price, y=names, orientation="h", marker_color=BLUE, text=price, textposition="auto"), row=2, col=1
+        go.Bar(x=cost, y=names, orientation="h", marker_color=BLUE, text=cost, textposition="auto"), row=2, col=1
     )
     figure.update_yaxes(autorange="reversed")
     return finished(figure, height=_height(methods))

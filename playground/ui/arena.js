@@ -17,7 +17,7 @@ function card(side, value) {
   root.append(head, text);
   if (shown) {
     const facts = part('p', 'facts', `${shown[side].label} · ${shown[side].cost.seconds.toFixed(1)} s · `
-      + `${shown[side].cost.forward_tokens.toLocaleString()} tokens put through`);
+      + `${shown[side].cost.forward_tokens.toLocaleString()} forward tokens`);
     root.append(facts);
   }
   return root;
@@ -28,13 +28,13 @@ function draw() {
   if (!stage) return;
   clearInterval(typing);
   if (!value) { stage.replaceChildren(part('p', 'empty', 'Two hidden methods will answer one prompt. Press New battle.')); return; }
-  if (value.waiting) { stage.replaceChildren(part('p', 'empty', 'Two methods are writing. Both answers appear when both are whole.')); return; }
+  if (value.waiting) { stage.replaceChildren(part('p', 'empty', 'Two methods are writing. Both answers appear when both are finished.')); return; }
   const cards = ['a', 'b'].map(side => card(side, value));
   const both = part('div', 'both');
   both.append(...cards);
   stage.replaceChildren(part('p', 'asked', value.prompt), both);
   if (value.shown) {
-    const link = part('a', '', 'See tokens, options and trees of this battle');
+    const link = part('a', '', 'Open this battle in Compare');
     link.href = '?' + new URLSearchParams({ run: value.shown.run });
     stage.append(link);
   } else if (value.battle !== shownBattle) {

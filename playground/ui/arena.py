@@ -27,11 +27,11 @@ class ArenaTab:
     def __init__(self, arena: Arena, visitor: gr.BrowserState):
         self.arena = arena
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        gr.Markdown("Two hidden methods answer one prompt. Say which answer is better, then see who wrote them.")
+        gr.Markdown("Two hidden methods answer one prompt. Vote for the better answer; then the methods are shown.")
         with gr.Row():
             self.prompt = gr.Textbox(
                 label="Prompt",
-                placeholder="Leave it empty for one from the pool",
+                placeholder="Leave empty to get a prompt from the pool",
                 lines=1,
                 max_lines=8,
                 scale=4,
@@ -47,9 +47,9 @@ class ArenaTab:
         self.battle = gr.State(None)
         with gr.Row():
             self.reasons = gr.CheckboxGroup(
-                list(REASONS), label="Why, if you like: the better one is …", min_width=280, scale=2
+                list(REASONS), label="Reasons (optional): the better answer is …", min_width=280, scale=2
             )
-            self.note = gr.Textbox(label="Note", lines=1, max_lines=4, min_width=220)
+            self.note = gr.Textbox(label="Note (optional)", lines=1, max_lines=4, min_width=220)
         with gr.Row():
             self.buttons = [
                 gr.Button(text, elem_id=f"vote-{choice}", interactive=False, min_width=120) for choice, text in _CHOICES
@@ -58,13 +58,13 @@ class ArenaTab:
             with gr.Row():
                 categories = sorted({p.category for p in arena.spec.prompts} | {"own"})
                 self.category = gr.Dropdown(
-                    [("all prompts", ""), *categories], value="", label="Prompts", min_width=140
+                    [("all prompts", ""), *categories], value="", label="Category of prompts", min_width=140
                 )
                 self.reason = gr.Dropdown(
-                    [("any reason", ""), *REASONS], value="", label="Votes given for", min_width=140
+                    [("any reason", ""), *REASONS], value="", label="Reason of votes", min_width=140
                 )
                 self.adjust = gr.CheckboxGroup(
-                    list(COVARIATES), label="As if both answers were equal in", min_width=200, elem_id="adjust"
+                    list(COVARIATES), label="Adjust for differences in", min_width=200, elem_id="adjust"
                 )
             self.which = [self.category, self.reason, self.adjust]
             self.said = gr.Markdown("", elem_id="leaderboard-said")

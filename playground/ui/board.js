@@ -4,6 +4,9 @@ const lanes = [];          // one record of DOM nodes per lane
 let shownRun = null;
 let awaited = false;       // whether the next run is a continuation that was asked for here
 const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
+const COSTS = [['generated', 'generated', 'Tokens drawn, those of discarded texts too'],
+  ['forward', 'forward', 'Tokens put through a model, prompts included'], ['seconds', 'seconds', 'From the first step to the end'],
+  ['speed', 'tokens/s', 'Generated tokens per second']];
 const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped', budget: 'budget spent' };
 
 function make(tag, cls, text) {
@@ -28,8 +31,9 @@ function newLane(index) {
   lane.ramp = make('span', 'ramp');
   lane.low = make('span'); lane.high = make('span');
   lane.legend.append(lane.low, lane.ramp, lane.high);
-  for (const [key, label] of [['generated', 'generated'], ['forward', 'forward'], ['seconds', 'seconds'], ['speed', 'tokens/s']]) {
+  for (const [key, label, meaning] of COSTS) {
     const box = make('div'), value = make('dd', '', '–');
+    box.title = meaning;
     box.append(make('dt', '', label), value);
     lane.figures[key] = value;
     lane.price.append(box);
@@ -96,7 +100,7 @@ async function look(index, lane, at) {
     for (const column of columns) {
       const cell = row.insertCell(), bar = make('span', 'bar');
       const percent = (100 * (candidate[column] ?? 0)).toFixed(1);
-      cell.textContent = `${percent} %`;
+      cell.textContent = `${percent}\u00a0%`;
       bar.style.width = `${percent}%`;
       cell.append(bar);
     }
@@ -115,7 +119,8 @@ function fact(name, value) {
 // Keep the tokens before this one, take this candidate, and let the method go on, in a lane beside this one.
 function takeInstead(index, lane, at, candidate, taken) {
   if (taken) return make('span', 'taken', at < lane.data.begin ? 'given' : 'chosen');
-  const button = make('button', 'take', 'Use instead');
+  const button = make('button', 'take', 'Use');
+  button.append(make('span', 'wide', ' instead'));
   button.type = 'button';
   button.setAttribute('aria-label', `Use “${visible(candidate.text)}” instead and continue from there`);
   button.addEventListener('click', () => goOn({ lane: index, at, token: candidate.id }));
@@ -208,8 +213,8 @@ function drawTokens(lane, data) {
 
 // The part of an answer that the lane had to begin with.
 function givenWords(data) {
-  const last = data.pieces[data.begin - 1], count = data.begin === 1 ? 'the first token' : `the first ${data.begin} tokens`;
-  return `: given, not chosen by the method (${count}${last === undefined ? '' : `, up to “${visible(last)}”`})`;
+  const last = data.pieces[data.begin - 1], until = last === undefined ? '' : `, ${data.begin > 1 ? 'up to ' : ''}“${visible(last)}”`;
+  return `: given, not chosen by the method (the first ${data.begin > 1 ? `${data.begin} tokens` : 'token'}${until})`;
 }
 
 function drawCandidates(lane, data) {
@@ -225,7 +230,7 @@ function drawCandidates(lane, data) {
     item.append(make('b', '', facts.join(' · ')), candidate.text);
     list.append(item);
   }
-  lane.candidates.replaceChildren(make('summary', '', `All ${data.candidates.length} answers with their scores${data.scorer ? ` (${data.scorer})` : ''}`), list);
+  lane.candidates.replaceChildren(make('summary', '', `${counted(data.candidates.length, 'answer')} with scores${data.scorer ? ` (${data.scorer})` : ''}`), list);
 }
 
 function drawLane(lane, data) {
@@ -247,8 +252,8 @@ function drawLane(lane, data) {
   lane.legend.hidden = !data.colour;
   if (data.colour) {
     const { title, full } = data.colour, both = data.heat.some(heat => heat < 0);
-    lane.low.textContent = `${title}: ${both ? `−${full} or less` : '0'}`;
-    lane.high.textContent = `${full} or more`;
+    lane.low.textContent = `${title}: ${both ? `≤ −${full}` : '0'}`;
+    lane.high.textContent = `≥ ${full}`;
     lane.ramp.classList.toggle('both', both);
   }
   const { generated_tokens, forward_tokens, seconds } = data.cost;

@@ -115,7 +115,7 @@ class CompareTab:
                 self.system = gr.Textbox(label="System prompt", lines=2, elem_id="system", interactive=True)
                 self.earlier = gr.Textbox(
                     label="Earlier turns",
-                    info="Person: what was said, then on a new line Model: what was answered, and so on",
+                    info='Lines that begin "Person:" and "Model:" in turn; an answer comes last',
                     lines=2,
                     max_lines=12,
                     elem_id="earlier",
@@ -142,7 +142,7 @@ class CompareTab:
         )
         if recorded := playground.archive.recorded():
             links = " · ".join(f'<a href="?run={run_id}">{html.escape(prompt)}</a>' for run_id, prompt in recorded)
-            gr.HTML(f"<p>Recorded RAIN searches, no waiting: {links}</p>", elem_id="recorded")
+            gr.HTML(f"<p>Recorded searches, open at once: {links}</p>", elem_id="recorded")
         self.lanes = gr.State(first_lanes(playground.catalogue))
         self.models = gr.State(list(playground.catalogue.writers))
         self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
@@ -169,7 +169,7 @@ class CompareTab:
             self.stop_button.render()
             self.add_button.render()
         self.board.render()
-        with gr.Accordion("Price of each lane", open=False):
+        with gr.Accordion("Cost of each lane", open=False):
             self.price.render()
         self.board.select(
             in_words(self.go_on),

@@ -10,7 +10,7 @@ function draw() {
   const list = element.querySelector('.history');
   if (!list) return;
   const runs = props.value || [];
-  if (!runs.length) { list.replaceChildren(part('li', 'none', 'No runs yet, or none that match.')); return; }
+  if (!runs.length) { list.replaceChildren(part('li', 'none', 'No runs yet, or no run matches.')); return; }
   list.replaceChildren(...runs.map(run => {
     const item = document.createElement('li'), link = document.createElement('a');
     link.href = '?' + new URLSearchParams({ run: run.id });

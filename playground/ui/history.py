@@ -21,7 +21,7 @@ class HistoryTab:
     def __init__(self, playground: Playground, visitor: gr.BrowserState, origin_of):
         self.playground, self.origin_of = playground, origin_of
         self.search = gr.Textbox(
-            label="Search in prompts", elem_id="history-search", interactive=True, placeholder="any part of a prompt"
+            label="Search prompts", elem_id="history-search", interactive=True, placeholder="Any part of a prompt"
         )
         self.upload = gr.UploadButton(
             "Open a saved run", file_types=[".json", ".gz"], type="binary", size="sm", elem_id="open-run", min_width=160

@@ -40,8 +40,8 @@ class OwnerTab:
         with gr.Column(visible=False) as inside:
             gr.Markdown("### Download")
             with gr.Row():
-                self.method = gr.Dropdown([], label="With the method", min_width=140, elem_id="owner-method")
-                self.since = gr.Textbox(label="Since", placeholder="2026-11-22", lines=1, min_width=120)
+                self.method = gr.Dropdown([], label="Method", min_width=140, elem_id="owner-method")
+                self.since = gr.Textbox(label="Since (date)", placeholder="2026-11-22", lines=1, min_width=120)
             which = [self.token, self.method, self.since]
             with gr.Row():
                 for form, ending in _FILES:
@@ -50,19 +50,19 @@ class OwnerTab:
                 pushes = bool(self.settings.votes_repository)
                 push = gr.Button("Push to the Hub", size="sm", min_width=110, visible=pushes)
             self.said = gr.Markdown("", elem_id="owner-said")
-            gr.Markdown("### Votes\nA hidden vote is neither counted nor exported; it is not deleted.")
+            gr.Markdown("### Votes\nA hidden vote is not counted and not exported, but it is not deleted.")
             self.votes = self._table(_VOTE, "owner-votes")
             with gr.Row():
                 self.battle = gr.Textbox(label="Battle", lines=1, min_width=180, elem_id="owner-battle")
                 self.reason = gr.Textbox(label="Reason", lines=1, min_width=180, elem_id="owner-reason")
                 hide = gr.Button("Hide", min_width=80, elem_id="owner-hide")
                 show = gr.Button("Show again", min_width=80)
-            gr.Markdown("### Voters\nWhoever gives a large share of all votes decides the ranking.")
+            gr.Markdown("### Voters\nOne voter with a large share of all votes can decide the ranking.")
             self.voters = self._table(_VOTER, "owner-voters")
             with gr.Row():
                 self.voter = gr.Textbox(label="Voter", lines=1, min_width=180, elem_id="owner-voter")
-                theirs = gr.Button("All they gave", min_width=110)
-                forget = gr.Button("Delete all they gave", variant="stop", min_width=150, elem_id="owner-forget")
+                theirs = gr.Button("Download their votes", min_width=150)
+                forget = gr.Button("Delete their votes", variant="stop", min_width=150, elem_id="owner-forget")
             gr.Markdown("### Log")
             self.acts = self._table(_ACT, "owner-acts")
         self.shown = [inside, self.method, self.votes, self.voters, self.acts]

@@ -1,6 +1,6 @@
 // A search, as a tree or as beams: replays its steps. Everything written goes through textContent.
 const GOOD = [0, 114, 178], NONE = [150, 158, 170], BAD = [213, 94, 0];  // blue to orange: told apart by everybody
-const HEIGHT = 240, FADED = 0.25;
+const HEIGHT = 240, FADED = 0.4;
 const SPEEDS = [['1 ×', 600], ['4 ×', 150], ['16 ×', 40]];
 
 function valueColour(value, known) {
