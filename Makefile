@@ -1,7 +1,8 @@
 # make run     set everything up and serve the page on http://127.0.0.1:7860
 # make test    set everything up and run the linter and all tests
 # make setup   what both begin with: .venv, and the embedded model in the cache folder
-# make bench   measure the ratios that the README reports
+# make bench   measure the ratios in docs/measurements.md
+# make picture run the page and take the picture in the README
 # make recorded          record the shipped RAIN searches again
 # make careful-adapter   make the shipped adapter again, from public data in DATA
 # make evaluator-adapter make the shipped evaluator again, from the rows that careful-adapter leaves
@@ -10,7 +11,7 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench browser recorded careful-adapter evaluator-adapter
+.PHONY: run setup test lint bench picture browser recorded careful-adapter evaluator-adapter
 
 run: setup
 	$(BIN)/python app.py
@@ -43,6 +44,9 @@ test: setup lint browser
 
 bench: setup
 	$(BIN)/python -m playground bench
+
+picture: setup browser
+	$(BIN)/python -m docs.picture
 
 # About an hour and a half on two cores. Remove adapters/careful first: no training writes over an adapter.
 careful-adapter: setup

@@ -1,4 +1,4 @@
-"""Measures the ratios that the README reports: each compares two ways within one run, and the median of runs counts.
+"""Measures the ratios in docs/measurements.md: each compares two ways within one run, and the median of runs counts.
 
 side_by_side  six lanes together, against transformers' generate in fp32 one after another
 dera_step     one DeRa token step over one plain token step
@@ -28,9 +28,9 @@ from typing import Any
 import psutil
 import torch
 
-from playground.engine.engine import Asking, Engine
+from playground.engine.engine import Asking, Engine, Reader
 from playground.engine.kv import Sequence
-from playground.engine.requests import Extend, Open, Opened
+from playground.engine.requests import Extend, Open, Opened, Read
 from playground.engine.runner import CHUNK, ROWS, SHORT
 from playground.errors import UserError, shown
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model
@@ -57,7 +57,7 @@ SIX = ("greedy", "sample", "sample:temperature=0.7", "sample:top_p=0.9", "sample
 @contextmanager
 def _playground(precision: str | None = None) -> Iterator[Playground]:
     """A playground of its own, with both variants of the default pair. Only one may live while time is taken: the
-    thread pools of idle engines would slow the one that works (README, "Findings")."""
+    thread pools of idle engines would slow the one that works (docs/design.md, "Findings")."""
     settings = Settings(database=":memory:")
     playground = Playground(replace(settings, precision=precision or settings.precision))
     try:
@@ -218,14 +218,16 @@ class PlainText:
         pass
 
 
-def plainly(asking: Asking, forward: Callable[[PlainText], torch.Tensor]) -> int:
+def plainly(asking: Asking, forward: Callable[[PlainText], torch.Tensor], readers: dict[str, Reader]) -> int:
     """Drive a decoder as the papers' code does: one text at a time, each from its beginning. `forward` puts a whole
-    text through the model and gives the log-probabilities [vocabulary] of what follows. Returns how many tokens went
-    through."""
+    text through the model and gives the log-probabilities [vocabulary] of what follows; `readers` are those of the
+    engine. Returns how many tokens went through."""
     tokens = 0
 
     def answer(request: Any) -> Any:
         nonlocal tokens
+        if isinstance(request, Read):
+            return readers[request.reader](list(request.texts))
         if isinstance(request, Open):
             text = PlainText(request.variant, (request.tokens,))
         else:
@@ -313,7 +315,7 @@ def _rain(playground: Playground, plain: Callable[[PlainText], torch.Tensor]) ->
     seconds = time.perf_counter() - began
     work = playground.prepare(request, request.lanes[0])
     began = time.perf_counter()
-    tokens = in_a_thread_that_ends(lambda: plainly(work.asking(), plain))
+    tokens = in_a_thread_that_ends(lambda: plainly(work.asking(), plain, playground.engine.readers))
     plain_seconds = time.perf_counter() - began
     trees = [
         [(node["parent"], node["tokens"], node["visits"]) for node in detail["tree"]["nodes"]]

@@ -52,21 +52,11 @@ def embedded(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def chromium():
-    """A Chromium to drive: installed on the machine, or Playwright's own (see the Makefile)."""
-    from playwright.sync_api import sync_playwright
+    """A Chromium to drive."""
+    from tests import browser  # only tests of the page need Playwright
 
-    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-    quiet = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--no-first-run",
-    ]
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=installed, args=quiet)
-        yield browser
-        browser.close()
+    with browser.chromium() as found:
+        yield found
 
 
 def request(*lanes: str, prompt: str = "the quick brown fox", **fields) -> RunRequest:

@@ -92,7 +92,7 @@ def test_an_adapter_that_was_trained_since_joins_the_arena(tmp_path):
         arena = Arena(playground)
         assert not any("voted" in str(lane.options) for _ in range(20) for lane in arena.pair())
         shutil.copytree(playground.catalogue.variant("adapted").adapter, tmp_path / "adapters" / "voted")
-        assert any(lane.options.get("variant") == "voted" for _ in range(60) for lane in arena.pair())
+        assert any(getattr(lane.options, "variant", None) == "voted" for _ in range(60) for lane in arena.pair())
     finally:
         playground.close()
 

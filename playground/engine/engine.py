@@ -252,6 +252,8 @@ class Engine:
         if isinstance(request, Extend):
             if request.want in (Want.SCORES, Want.ALL) and sequence.hidden is None:
                 raise ValueError("scores need a token before the first one")
+            if request.want is Want.SCORES and not isinstance(given, tuple):
+                raise ValueError("only token ids have scores, vectors have none")
             if request.want is Want.VALUES and learned.value_head is None:
                 raise UserError(f"The variant {shown(sequence.variant)} has no value head; choose one that has.")
         if len(inputs) and any(len(job.inputs) and job.sequence is sequence for job in task._jobs):

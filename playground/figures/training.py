@@ -13,9 +13,9 @@ _SMOOTH = 10
 """Steps over which the heavier line of the loss is averaged."""
 
 
-def training_figure(told: dict[str, Any]) -> go.Figure:
-    """told: {"losses": [loss, …], "curves": {name: [[step, value], …]}, "steps"}."""
-    losses, curves = told["losses"], told["curves"]
+def training_figure(journal: dict[str, Any]) -> go.Figure:
+    """journal: {"losses": [loss, …], "curves": {name: [[step, value], …]}, "steps"}."""
+    losses, curves = journal["losses"], journal["curves"]
     steps = list(range(1, len(losses) + 1))
     means = [sum(part) / len(part) for n in steps if (part := losses[max(0, n - _SMOOTH) : n])]
     titles = ["loss", *(f"{name} on held-out rows" for name in curves)]
@@ -35,6 +35,6 @@ def training_figure(told: dict[str, Any]) -> go.Figure:
             row=1,
             col=column,
         )
-    figure.update_xaxes(title_text="step", range=[0, max(told["steps"], 1)])
+    figure.update_xaxes(title_text="step", range=[0, max(journal["steps"], 1)])
     figure.update_yaxes(rangemode="tozero")
     return finished(figure, height=300)

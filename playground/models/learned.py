@@ -47,14 +47,15 @@ def read_learned(folders: tuple[Path, ...], hidden_size: int, model: str, device
                 bias = weights["bias"] if kind == "value_head" else None
             except Exception as error:
                 raise UserError(f"The {_words(kind)} {path} cannot be read ({error}); train it again.") from None
-            if (
-                sized.dim() != 2
-                or sized.shape[1] != hidden_size
-                or (bias is not None and bias.shape != sized.shape[:1])
-            ):
+            if sized.dim() != 2 or sized.shape[1] != hidden_size:
                 raise UserError(
                     f"The {_words(kind)} {path} was made for another model than {model}: its weights are "
                     f"{' x '.join(map(str, sized.shape))}, and {model} has a hidden size of {hidden_size}."
+                )
+            if bias is not None and bias.shape != sized.shape[:1]:
+                raise UserError(
+                    f"The {_words(kind)} {path} cannot be used: it has {len(sized)} outputs and a bias for "
+                    f"{bias.numel()}; train it again."
                 )
             if bias is not None:
                 learned.value_head = (sized, bias)

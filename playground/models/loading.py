@@ -64,6 +64,10 @@ class LoadedModel:
         """The name of a variant's adapter in `current`, if it has one."""
         return variant if variant in self.learned and "adapter" in self.learned[variant].digests else None
 
+    def places_before(self, variant: str) -> int:
+        """How much of the context a variant's soft prompt takes before the text."""
+        return len(self.learned[variant].prompts.get("soft_prompt", ())) if variant in self.learned else 0
+
     def _attach_adapter(self, name: str, folder: Path) -> None:
         for path, down, up in _read_lora(folder, self.dtype, self.device):
             parent_path, _, last = path.rpartition(".")

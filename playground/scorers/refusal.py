@@ -1,4 +1,4 @@
-"""Does an answer refuse? Told by its words; checked against human labels (README, "Refusals")."""
+"""Does an answer refuse? Told by its words; checked against human labels (docs/measurements.md, "Refusals")."""
 
 from __future__ import annotations
 

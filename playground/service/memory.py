@@ -111,9 +111,10 @@ class Memory:
         names the prompt."""
         loaded, prefix = self.model_of(variant), self.catalogue.variant(variant).prefix
         ids = encode_chat(loaded.tokenizer, prompt, system, prefix, earlier)
-        if len(ids) + room > loaded.context:
+        length = len(ids) + loaded.places_before(variant)
+        if length + room > loaded.context:
             raise UserError(
-                f"{what} is {len(ids):,} tokens long for {variant}, and with {room:,} new ones "
+                f"{what} is {length:,} tokens long for {variant}, and with {room:,} new ones "
                 f"that is over the context of {loaded.context:,}; shorten the prompt or ask for fewer tokens."
             )
         return ids

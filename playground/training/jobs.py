@@ -47,14 +47,14 @@ class Trainings:
     def read(self, name: str) -> dict[str, Any]:
         """The journal of a training. One whose process is gone without a word has the state "interrupted"."""
         try:
-            told = read_journal(self.folder_of(name))
+            journal = read_journal(self.folder_of(name))
         except (OSError, ValueError):
             raise UserError(
                 f"There is no training {shown(name)}; there are: {', '.join(self.names()) or 'none'}."
             ) from None
-        if told["state"] not in ENDED and not self._alive(name, told):
-            told["state"] = "interrupted"
-        return told
+        if journal["state"] not in ENDED and not self._alive(name, journal):
+            journal["state"] = "interrupted"
+        return journal
 
     def running(self) -> str | None:
         """The training at work, if any."""
@@ -83,9 +83,9 @@ class Trainings:
 
     def stop(self, name: str) -> None:
         """Ask a training to leave a checkpoint and end."""
-        told = self.read(name)
-        if told["state"] in ("preparing", "training"):
-            os.kill(told["pid"], signal.SIGTERM)
+        journal = self.read(name)
+        if journal["state"] in ("preparing", "training"):
+            os.kill(journal["pid"], signal.SIGTERM)
 
     def close(self) -> None:
         """Stop what this process started, and wait for the checkpoint."""
@@ -119,8 +119,8 @@ class Trainings:
         # Until the child itself writes: it must import torch first.
         Journal(out, job.config.steps, child.pid).write()
 
-    def _alive(self, name: str, told: dict[str, Any]) -> bool:
-        if (child := self._children.get(name)) and child.pid == told["pid"]:
+    def _alive(self, name: str, journal: dict[str, Any]) -> bool:
+        if (child := self._children.get(name)) and child.pid == journal["pid"]:
             return child.poll() is None
-        born = identity(told["pid"])["born"]
-        return born is not None and born == told.get("born")
+        born = identity(journal["pid"])["born"]
+        return born is not None and born == journal.get("born")

@@ -26,7 +26,7 @@ class Journal:
     def __init__(self, out: Path, steps: int, pid: int | None = None):
         """pid: the process that trains; by default this one."""
         self.path = out / JOURNAL
-        self.told: dict[str, Any] = {
+        self.content: dict[str, Any] = {
             "state": "preparing",
             "what": "starting",
             "share": 0.0,
@@ -44,32 +44,32 @@ class Journal:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
         if error is None:
-            self.end(self.told["state"] if self.told["state"] in ENDED else "done")
+            self.end(self.content["state"] if self.content["state"] in ENDED else "done")
         elif isinstance(error, KeyboardInterrupt):
             self.end("stopped")
         else:
-            self.told["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            self.content["error"] = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             self.end("failed")
 
     def prepare(self, share: float, what: str) -> None:
         """How far the work before the first step is."""
-        self.told |= {"state": "preparing", "share": share, "what": what}
+        self.content |= {"state": "preparing", "share": share, "what": what}
         self.write(rarely=True)
 
     def say(self, sentence: str) -> None:
         """Note what is worth knowing, a bad row for example."""
-        self.told["said"].append(sentence)
+        self.content["said"].append(sentence)
         self.write(rarely=True)
 
     def note(self, progress: Progress) -> None:
         """One more step is done."""
-        share = progress.step / self.told["steps"]
-        self.told |= {"state": "training", "what": "training", "share": share, **asdict(progress)}
+        share = progress.step / self.content["steps"]
+        self.content |= {"state": "training", "what": "training", "share": share, **asdict(progress)}
         self.write(rarely=True)
 
     def end(self, state: str) -> None:
         """The training is over."""
-        self.told["state"] = state
+        self.content["state"] = state
         self.write()
 
     def write(self, rarely: bool = False) -> None:
@@ -80,16 +80,16 @@ class Journal:
         self._written = now
         self.path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self.path.with_suffix(".new")
-        scratch.write_text(json.dumps(self.told), encoding="utf-8")
+        scratch.write_text(json.dumps(self.content), encoding="utf-8")
         scratch.replace(self.path)
 
 
 def read_journal(out: Path) -> dict[str, Any]:
     """What the training in the folder `out` tells. Raises OSError or ValueError if there is none to read."""
-    told = json.loads((out / JOURNAL).read_text(encoding="utf-8"))
+    content = json.loads((out / JOURNAL).read_text(encoding="utf-8"))
     # Before curves had names there was one.
-    told.setdefault("curves", {"ranking accuracy": told.pop("accuracies", [])})
-    return told
+    content.setdefault("curves", {"ranking accuracy": content.pop("accuracies", [])})
+    return content
 
 
 def identity(pid: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def run(job: Job, resume: bool = False) -> None:
     """
     if not resume:
         refuse_if_taken(job)
-    write_job(job, job.out / JOB)
+        write_job(job, job.out / JOB)
     steps = job.config.steps
     with (
         _asked_to_stop() as stop,

@@ -14,7 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from playground.errors import UserError, shown
+from playground.errors import UserError
+from playground.explain import explain
 
 JOB = "job.json"
 """The file of a job, in its folder."""
@@ -82,7 +83,7 @@ class Sampling(Record):
     answers: AbsolutePath | None = Field(
         None, description='responses of other models, JSON Lines with "prompt" and "responses"'
     )
-    limit: int | None = Field(None, ge=1, description="only the first prompts")
+    limit: int = Field(0, ge=0, description="only so many of the prompts, the first ones; 0 takes all")
 
 
 class Job(Record):
@@ -93,7 +94,7 @@ class Job(Record):
     out: AbsolutePath = Field(description="the folder of the result")
     base: str | None = Field(None, description="the model; by default that of the variant reference")
     start: AbsolutePath | None = Field(None, description="the folder of an earlier result to continue from")
-    source: RowsFile | Votes | Sampling = Field(discriminator="kind")
+    source: RowsFile
     config: Config
 
 
@@ -102,6 +103,7 @@ class RrhfJob(Job):
 
     result = "adapter_config.json"
     kind: Literal["rrhf"] = "rrhf"
+    source: RowsFile | Votes | Sampling = Field(discriminator="kind")
     config: RrhfConfig = RrhfConfig()
 
 
@@ -110,26 +112,21 @@ JOBS: dict[str, type[Job]] = {"rrhf": RrhfJob}
 R = TypeVar("R", bound=Record)
 
 
-def checked(kind: type[R], /, **fields: Any) -> R:
+def checked(kind: type[R], **fields: Any) -> R:
     """A record of these fields. Raises UserError with one sentence for the first thing that is wrong."""
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = ".".join(map(str, problem["loc"]))
-        raise UserError(
-            f"{name} is {shown(problem['input'])}; it {problem['msg'].removeprefix('Input ').lower()}."
-        ) from None
+        raise UserError(explain(error, "the training", kind)) from None
 
 
 def read_job(path: Path) -> Job:
     """The job in a file that `write_job` wrote. Raises UserError."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        kind = JOBS[content["kind"]]
+        return JOBS[content["kind"]].model_validate(content)
     except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path} holds no training that can be read; start the training again.") from None
-    return checked(kind, **content)
 
 
 def write_job(job: Job, path: Path) -> None:

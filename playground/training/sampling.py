@@ -34,12 +34,7 @@ def sample_rows(
     Raises UserError if no prompt has two different ones.
     """
     ScorerChoice(scorer)  # before anything is sampled
-    jobs = [
-        (prompt, lane.model_copy(update={"options": lane.options.model_copy(update=more)}), seed + extra)
-        for prompt in prompts
-        for lane in lanes
-        for more, extra in _runs(lane, samples)
-    ]
+    jobs = [(prompt, run, seed + extra) for prompt in prompts for lane in lanes for run, extra in _runs(lane, samples)]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
     cut: set[str] = set()
     for prompt, texts in (given or {}).items():
@@ -77,11 +72,14 @@ def sample_rows(
     ]
 
 
-def _runs(lane: LaneRequest, samples: int) -> list[tuple[dict[str, int], int]]:
-    """The runs of a lane that give `samples` answers, as (options to add, seed to add): one of a method that gives
-    many answers at once, else one a seed."""
+def _runs(lane: LaneRequest, samples: int) -> list[tuple[LaneRequest, int]]:
+    """The runs of a lane that give `samples` answers, each with what is added to the seed: one of a method that gives
+    many answers at once, else one a seed. Raises UserError if the method cannot give so many."""
     many = decoder(lane.method).many
-    return [({many: samples}, 0)] if many else [({}, extra) for extra in range(samples)]
+    if not many:
+        return [(lane, extra) for extra in range(samples)]
+    options = lane.options.model_dump() | {many: samples}
+    return [(LaneRequest.checked(method=lane.method, options=options, begin=lane.begin), 0)]
 
 
 def read_given(path: Path) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from playground.errors import UserError
 from playground.jsonl import read_texts
@@ -16,7 +17,7 @@ from playground.settings import Settings
 from playground.store.ballots import write_votes
 from playground.store.votes import open_votes
 from playground.training.data import write_rows
-from playground.training.records import Job, RowsFile, Sampling
+from playground.training.records import Job, RowsFile, RrhfJob, Sampling
 from playground.training.sampling import read_given, sample_rows
 
 MADE = "rows.jsonl"
@@ -31,8 +32,7 @@ def rows_file(job: Job, settings: Settings, resume: bool, say: Callable[[str], N
     if resume and made.is_file():
         return made
     if isinstance(job.source, Sampling):
-        with closing(Playground(replace(settings, database=":memory:"), watch)) as playground:
-            rows = _sampled(playground, job.source, job, say, watch)
+        rows = _sampled(job, settings, say, watch)
         write_rows(made, rows)
         say(f"{len(rows)} sampled and scored rows are in {made}.")
     else:
@@ -46,11 +46,21 @@ def rows_file(job: Job, settings: Settings, resume: bool, say: Callable[[str], N
     return made
 
 
-def _sampled(
-    playground: Playground, source: Sampling, job: Job, say: Callable[[str], None], watch: Progress
-) -> list[dict]:
-    prompts = [row["prompt"] for row in read_texts(source.prompts, ("prompt",), source.limit)]
+def _sampled(job: RrhfJob, settings: Settings, say: Callable[[str], None], watch: Progress) -> list[dict[str, Any]]:
+    source, config = job.source, job.config
+    prompts = [row["prompt"] for row in read_texts(source.prompts, ("prompt",), source.limit or None)]
     lanes = [LaneRequest.parse(lane) for lane in source.lanes]
     given = read_given(source.answers) if source.answers else None
-    tokens, seed = job.config.max_response, job.config.seed
-    return sample_rows(playground, prompts, lanes, source.samples, source.score_with, tokens, seed, given, watch, say)
+    with closing(Playground(replace(settings, database=":memory:"), watch)) as playground:
+        return sample_rows(
+            playground,
+            prompts,
+            lanes,
+            source.samples,
+            source.score_with,
+            config.max_response,
+            config.seed,
+            given,
+            watch,
+            say,
+        )

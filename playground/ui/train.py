@@ -113,8 +113,8 @@ class TrainTab:
         found = read_rows(Path(file))
         bad = "".join(f"\n- {html.escape(problem)}" for problem in found.problems[:8])
         more = f"\n- and {len(found.problems) - 8} more" if len(found.problems) > 8 else ""
-        told = f"\n\nLeft out ({len(found.problems)}):\n{bad}{more}" if found.problems else ""
-        return f"{len(found.rows)} rows, {sum(row.pairs for row in found.rows)} ordered pairs.{told}"
+        left_out = f"\n\nLeft out ({len(found.problems)}):\n{bad}{more}" if found.problems else ""
+        return f"{len(found.rows)} rows, {sum(row.pairs for row in found.rows)} ordered pairs.{left_out}"
 
     def start(
         self,
@@ -169,12 +169,14 @@ class TrainTab:
         """(status, curves, timer, adapters to start from) of a training."""
         if not name:
             return "No training yet.", gr.update(visible=False), gr.Timer(active=False), gr.skip()
-        told = self.trainings.read(name)
-        at_work = told["state"] in ("preparing", "training")
-        if told["state"] == "done":
+        journal = self.trainings.read(name)
+        at_work = journal["state"] in ("preparing", "training")
+        if journal["state"] == "done":
             self.playground.memory.discover()
-        figure = gr.update(value=training_figure(told), visible=True) if told["losses"] else gr.update(visible=False)
-        return _status(name, told), figure, gr.Timer(active=at_work), gr.update(choices=self._starts())
+        figure = (
+            gr.update(value=training_figure(journal), visible=True) if journal["losses"] else gr.update(visible=False)
+        )
+        return _status(name, journal), figure, gr.Timer(active=at_work), gr.update(choices=self._starts())
 
     def _starts(self) -> list[tuple[str, str]]:
         model = self.playground.catalogue.variant("reference").model
@@ -183,23 +185,25 @@ class TrainTab:
         return [("A fresh adapter", ""), *usable]
 
 
-def _status(name: str, told: dict[str, Any]) -> str:
+def _status(name: str, journal: dict[str, Any]) -> str:
     """A training's state in a few lines of Markdown with a bar."""
-    parts = [f"**{_STATES[told['state']]}** · {name}"]
-    if told["state"] == "preparing":
-        parts.append(html.escape(told["what"]))
-    elif told["steps"]:
-        parts.append(f"step {told['step']} of {told['steps']}")
-    if told["step"] and told["state"] == "training":
-        left = told["seconds"] / told["step"] * (told["steps"] - told["step"])
+    parts = [f"**{_STATES[journal['state']]}** · {name}"]
+    if journal["state"] == "preparing":
+        parts.append(html.escape(journal["what"]))
+    elif journal["steps"]:
+        parts.append(f"step {journal['step']} of {journal['steps']}")
+    if journal["step"] and journal["state"] == "training":
+        left = journal["seconds"] / journal["step"] * (journal["steps"] - journal["step"])
         parts.append(f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left")
-    if told["losses"]:
-        parts.append(f"loss {sum(told['losses'][-10:]) / len(told['losses'][-10:]):.3f}")
-    parts += [f"{name} {curve[-1][1]:.3f}" for name, curve in told["curves"].items() if curve]
-    bar = f'<progress max="1" value="{told["share"]:.3f}" aria-label="done so far"></progress>'
-    said = "".join(f"\n- {html.escape(sentence)}" for sentence in told["said"][-6:])
-    error = f"\n\n{html.escape(told['error'])}" if told["error"] else ""
+    if journal["losses"]:
+        parts.append(f"loss {sum(journal['losses'][-10:]) / len(journal['losses'][-10:]):.3f}")
+    parts += [f"{name} {curve[-1][1]:.3f}" for name, curve in journal["curves"].items() if curve]
+    bar = f'<progress max="1" value="{journal["share"]:.3f}" aria-label="done so far"></progress>'
+    said = "".join(f"\n- {html.escape(sentence)}" for sentence in journal["said"][-6:])
+    error = f"\n\n{html.escape(journal['error'])}" if journal["error"] else ""
     done = (
-        f"\n\nChoose **{name}** as a model in Compare, or as DeRa's aligned model." if told["state"] == "done" else ""
+        f"\n\nChoose **{name}** as a model in Compare, or as DeRa's aligned model."
+        if journal["state"] == "done"
+        else ""
     )
     return f"{' · '.join(parts)}\n\n{bar}{error}{done}\n{said}"

@@ -190,7 +190,7 @@ def test_the_plain_way_builds_the_same_tree(tiny_catalogue, request_of, precisio
     else:
         way, near = by_our_kernels(playground.engine), 0
     work = playground.prepare(request, request.lanes[0])
-    forward = plainly(work.asking(), way)
+    forward = plainly(work.asking(), way, playground.engine.readers)
     playground.close()
     assert work.lane.detail["tree"]["committed"] == ours["detail"]["tree"]["committed"]
     assert [n["tokens"] for n in work.lane.detail["tree"]["nodes"]] == [

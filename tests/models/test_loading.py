@@ -1,16 +1,19 @@
 """Weights: exact 4-bit grid, precisions, adapters, and sentences for what does not fit."""
 
+import hashlib
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from playground.errors import UserError
 from playground.models.gguf import read_gguf
 from playground.models.layers import Int4Linear, Pass, dequantise, quantise
 from playground.models.loading import load_model, pick_device
 from playground.models.prompts import encode_chat
-from playground.models.specs import FolderSource, HubSource, ModelSpec, read_catalogue
+from playground.models.specs import KINDS, FolderSource, HubSource, ModelSpec, read_catalogue
 from tests.tiny import edit_json, make_adapter, make_model
 
 CPU = torch.device("cpu")
@@ -136,6 +139,63 @@ class TestAdapters:
         edit_json(folder / "adapter_config.json", use_dora=True)
         with pytest.raises(UserError, match="only plain LoRA"):
             loaded.attach("a", folder)
+
+
+def write_learned(folder, **kinds):
+    """Save each kind's weights, by name, in `folder`."""
+    folder.mkdir(exist_ok=True)
+    for kind, weights in kinds.items():
+        save_file(weights, folder / f"{kind}.safetensors")
+    return folder
+
+
+class TestLearned:
+    @pytest.fixture
+    def loaded(self, tiny_catalogue):
+        catalogue = read_catalogue(tiny_catalogue)
+        return load_model("tiny", catalogue.models["tiny"], tiny_catalogue.parent, CPU, "fp32")
+
+    def test_kinds_are_told_apart_by_their_files(self, loaded, tmp_path, tiny_catalogue):
+        soft, asked, weight, bias = torch.randn(3, 64), torch.randn(2, 64), torch.randn(1, 64), torch.randn(1)
+        more = write_learned(
+            tmp_path / "more", soft_prompt={"vectors": soft}, value_head={"weight": weight, "bias": bias}
+        )
+        judge = write_learned(tmp_path / "judge", self_evaluation={"vectors": asked})
+        loaded.attach("all", tiny_catalogue.parent / "adapter", more, judge)
+        loaded.attach("judge", judge)
+        learned = loaded.learned["all"]
+        assert torch.equal(learned.prompts["soft_prompt"], soft)
+        assert torch.equal(learned.prompts["self_evaluation"], asked)
+        assert torch.equal(learned.value_head[0], weight) and torch.equal(learned.value_head[1], bias)
+        assert learned.digests.keys() == KINDS.keys()
+        assert learned.digests["soft_prompt"] == hashlib.sha256((more / KINDS["soft_prompt"]).read_bytes()).hexdigest()
+        assert [loaded.adapter_of(v) for v in ("all", "judge", "neither")] == ["all", None, None]
+        assert [loaded.places_before(v) for v in ("all", "judge", "neither")] == [3, 0, 0]
+        assert loaded.learned["judge"].digests == {"self_evaluation": learned.digests["self_evaluation"]}
+
+    @pytest.mark.parametrize(
+        "kind, weights, words",
+        [
+            ("soft_prompt", {"vectors": torch.zeros(3, 32)}, "soft prompt .*another model than tiny.*3 x 32.*64"),
+            ("self_evaluation", {"vectors": torch.zeros(64)}, "self-evaluation prompt .*another model than tiny"),
+            ("value_head", {"weight": torch.zeros(1, 8), "bias": torch.zeros(1)}, "value head .*another model.*1 x 8"),
+            ("value_head", {"weight": torch.zeros(2, 64), "bias": torch.zeros(1)}, "value head .*cannot be used"),
+            ("value_head", {"weight": torch.zeros(1, 64)}, "value head .*cannot be read"),
+            ("soft_prompt", {"weight": torch.zeros(1, 64)}, "soft prompt .*cannot be read"),
+        ],
+    )
+    def test_what_does_not_fit_is_refused_by_name(self, loaded, tmp_path, kind, weights, words):
+        folder = write_learned(tmp_path / "f", **{kind: weights})
+        with pytest.raises(UserError, match=words) as caught:
+            loaded.attach("v", folder)
+        assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+        assert "v" not in loaded.learned
+
+    def test_two_of_one_kind_are_refused(self, loaded, tmp_path):
+        one = write_learned(tmp_path / "one", soft_prompt={"vectors": torch.zeros(1, 64)})
+        other = write_learned(tmp_path / "other", soft_prompt={"vectors": torch.zeros(2, 64)})
+        with pytest.raises(UserError, match="second soft prompt"):
+            loaded.attach("v", one, other)
 
 
 class TestPrompts:

@@ -44,6 +44,8 @@ def test_the_shipped_file_is_good():
         ("    licence: MIT\n", "", 2, ["lacks the key", "licence"]),
         ("model: small", "model: large", 9, ["'large'", "not defined", "small"]),
         ("model: small", "model: small\n    adapter: nowhere", 10, ["adapter folder", "nowhere"]),
+        ("model: small", "model: small\n    learned: nowhere", 10, ["folder", "nowhere", "soft_prompt.safetensors"]),
+        ("model: small", "model: small\n    learned: [nowhere]", 10, ["folder", "nowhere", "value_head.safetensors"]),
         ("{hub: someone/small}", "{folder: nowhere}", 5, ["folder", "nowhere", "config.json"]),
         ("{hub: someone/small}", "{hub: someone/small, revison: x}", 5, ["unknown key", "revison"]),
         (
@@ -80,3 +82,50 @@ def test_a_file_of_another_kind_is_refused(tmp_path, text):
 def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         read_catalogue(tmp_path / "models.yaml")
+
+
+FILES = {
+    "lora": ["adapter_config.json"],
+    "soft": ["soft_prompt.safetensors"],
+    "value": ["value_head.safetensors"],
+    "asked": ["self_evaluation.safetensors"],
+    "aspire": ["adapter_config.json", "self_evaluation.safetensors"],
+    "judge": ["adapter_config.json", "training.json"],
+    "notes": ["README.md"],
+}
+ARENA = """\
+arena:
+  lanes: [greedy, sample]
+  newcomers: ["greedy:variant={name}"]
+  prompts: [{text: Hi}]
+"""
+
+
+def make_folders(place):
+    """A folder for each of FILES; those files are told by their names alone."""
+    for name, files in FILES.items():
+        (place / name).mkdir(parents=True)
+        for file in files:
+            (place / name / file).write_text('{"base": "small", "writes": false}')
+
+
+def test_found_folders_are_variants_and_only_what_can_write_does(tmp_path):
+    make_folders(tmp_path / "adapters")
+    catalogue = read_catalogue(write(tmp_path, GOOD + ARENA))
+    assert catalogue.variants.keys() == FILES.keys() - {"notes"} | {"reference", "aligned"}
+    assert catalogue.writers.keys() == {"reference", "aligned", "lora", "soft", "aspire"}
+    assert catalogue.arena_lanes[2:] == tuple(f"greedy:variant={name}" for name in ("aspire", "lora", "soft"))
+    assert catalogue.variants["aspire"].adapter == (tmp_path / "adapters" / "aspire").resolve()
+    assert catalogue.variants["value"].folders == ((tmp_path / "adapters" / "value").resolve(),)
+
+
+def test_a_variant_may_be_built_of_several_folders_which_are_then_no_variants_of_their_own(tmp_path):
+    make_folders(tmp_path / "adapters")
+    place = tmp_path / "adapters"
+    text = GOOD.replace("title: A", "title: A, adapter: adapters/lora, learned: [adapters/value, adapters/asked]")
+    catalogue = read_catalogue(write(tmp_path, text))
+    wanted = tuple((place / name).resolve() for name in ("lora", "value", "asked"))
+    assert catalogue.variants["aligned"].folders == wanted
+    assert not {"lora", "value", "asked"} & catalogue.variants.keys()
+    text = GOOD.replace("title: A", "title: A, learned: adapters/soft")
+    assert read_catalogue(write(tmp_path, text)).variants["aligned"].folders == ((place / "soft").resolve(),)

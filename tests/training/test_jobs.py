@@ -83,10 +83,10 @@ def test_a_training_is_stopped_resumed_and_its_adapter_joins_the_list(trainings)
     assert any("Resumed after step" in sentence for sentence in trainings.read("mine")["said"])
 
     assert "mine" not in playground.catalogue.variants
-    enum = playground.options_schema("dera")["properties"]["aligned"]["enum"]
-    assert "mine" in enum, "in the list of a page that was there before"
+    models = playground.options_schema("dera")["properties"]["aligned"]["examples"]
+    assert "mine" in models, "in the list of a page that was there before"
     assert "mine" in read_catalogue(trainings.settings.catalogue).variants
-    playground.ensure("mine")
+    playground.memory.ensure("mine")
     playground.close()
     with pytest.raises(UserError, match="done"):
         trainings.resume("mine")

@@ -225,7 +225,7 @@ def test_a_response_that_was_cut_teaches_no_end(tiny, tmp_path):
     path.write_text("".join(json.dumps(row | more) + "\n" for more in ({"ended": [False, True]}, {"ended": [1]})))
     found = read_rows(path)
     assert "ended" in found.problems[0]
-    loaded = tiny.model_of("reference")
+    loaded = tiny.memory.model_of("reference")
     (_, first), (_, second) = encode(loaded, found.rows[0], RrhfConfig())
     end = loaded.tokenizer.eos_token_id
     assert (first[-1] == end, second[-1] == end) == (False, True)

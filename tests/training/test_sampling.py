@@ -25,6 +25,11 @@ def test_every_lane_gives_its_samples_and_the_scorer_ranks_them(tiny):
     assert rows[0]["responses"][0] == "jumps over the dog"
 
 
+def test_more_samples_than_a_method_gives_are_refused(tiny):
+    with pytest.raises(UserError, match="beams is 99"):
+        sample_rows(tiny, PROMPTS, [LaneRequest.parse("diverse_beams")], 99, "length", 8)
+
+
 def test_the_same_seed_gives_the_same_rows(tiny):
     lanes = [LaneRequest.parse("sample:temperature=1.5")]
     first, second, other = (sample_rows(tiny, PROMPTS, lanes, 3, "vader", 8, seed) for seed in (1, 1, 2))

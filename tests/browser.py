@@ -1,0 +1,28 @@
+"""A Chromium to drive: installed on the machine, or Playwright's own (see the Makefile)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, sync_playwright
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser that is closed at the end."""
+    installed = next(filter(None, map(shutil.which, _NAMES)), None)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=installed, args=list(_QUIET))
+        yield browser
+        browser.close()
