@@ -1,7 +1,11 @@
 """The service on the tiny model: runs are kept whole, found again, stopped, and refused in words."""
 
+import hashlib
+
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
 
 from playground.errors import UserError
 from playground.requests import LaneRequest, RunRequest
@@ -248,3 +252,22 @@ def test_a_run_that_cannot_be_saved_says_so_and_keeps_its_answers(tiny, request_
     assert "disk full" in run.notice
     assert run.result()["lanes"][0]["token_ids"]
     assert not tiny._running
+
+
+def test_what_a_variant_has_learned_writes_and_stands_in_the_run(tmp_path, request_of):
+    catalogue = make_catalogue(tmp_path)
+    soft = tmp_path / "adapters" / "soft"
+    soft.mkdir(parents=True)
+    torch.manual_seed(5)
+    save_file({"vectors": torch.randn(3, 64)}, soft / "soft_prompt.safetensors")
+    digest = hashlib.sha256((soft / "soft_prompt.safetensors").read_bytes()).hexdigest()
+    playground = Playground(Settings(catalogue=catalogue, database=":memory:", kv_megabytes=64))
+    plain, soft = playground.compare(request_of("greedy", "greedy:variant=soft", max_new_tokens=12))["lanes"]
+    assert plain["token_ids"] != soft["token_ids"]
+    assert f"soft_prompt {digest[:12]}" in soft["models"]["soft"]
+    prompt = len(playground.prepare(request_of("greedy"), request_of("greedy").lanes[0]).lane.encode("soft"))
+    assert soft["cost"]["forward_tokens"] == prompt + 3 + soft["cost"]["generated_tokens"] - 1
+    context = playground.model_of("soft").context
+    with pytest.raises(UserError, match=f"{prompt + 3:,} tokens long for soft"):
+        playground.start(request_of("greedy:variant=soft", max_new_tokens=context - prompt - 2))
+    playground.close()
