@@ -16,7 +16,7 @@ def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
         rows=2,
         cols=1,
         vertical_spacing=min(0.2, 90 / _height(methods)),
-        subplot_titles=("strength with 95 % interval", "cost: forward tokens per answer"),
+        subplot_titles=("strength, 95 % interval", "cost: forward tokens"),
     )
     names = [method["method"] for method in methods]
     strengths = [method["strength"] for method in methods]

@@ -19,6 +19,7 @@ def finished(figure: go.Figure, height: int, legend: bool = False) -> go.Figure:
         font={"color": GREY},
         modebar={"remove": _NOT_NEEDED},
     )
+    figure.update_annotations(font_size=13)  # of titles above pictures: a phone is narrow
     figure.update_xaxes(gridcolor="rgba(122,134,153,.25)", zerolinecolor="rgba(122,134,153,.25)")
     figure.update_yaxes(gridcolor="rgba(122,134,153,.25)", zerolinecolor="rgba(122,134,153,.25)")
     return figure

@@ -17,11 +17,10 @@ def sweep_figure(rows: list[dict[str, Any]], setting: str, title: str, scorer: s
     """Curves over the dial. rows: those of `sweep`; setting, title: the dial in the rows and for people; scorer: the
     title of what the mean score is."""
     names = ("answers that refuse, %", "tokens per answer", "KL per token, nats", f"mean score: {scorer}")
-    figure = make_subplots(rows=2, cols=2, subplot_titles=names, vertical_spacing=0.16, horizontal_spacing=0.1)
+    # Below one another they fit a phone, too.
+    figure = make_subplots(rows=len(names), cols=1, subplot_titles=names, shared_xaxes=True, vertical_spacing=0.07)
 
-    def curve(
-        key: str, place: tuple[int, int], colour: str, name: str = "", symbol: str = "circle", times: float = 1
-    ) -> None:
+    def curve(key: str, place: int, colour: str, name: str = "", symbol: str = "circle", times: float = 1) -> None:
         line = go.Scatter(
             x=[row[setting] for row in rows],
             y=[round(times * row[key], 4) for row in rows],
@@ -31,16 +30,16 @@ def sweep_figure(rows: list[dict[str, Any]], setting: str, title: str, scorer: s
             name=name,
             showlegend=bool(name),
         )
-        figure.add_trace(line, row=place[0], col=place[1])
+        figure.add_trace(line, row=place, col=1)
 
-    curve("refusal_rate", (1, 1), BLUE, times=100)
-    curve("mean_tokens", (1, 2), GREEN)
+    curve("refusal_rate", 1, BLUE, times=100)
+    curve("mean_tokens", 2, GREEN)
     divergences = [key for key in rows[0] if key.startswith("kl_to_")]
     for key, (colour, symbol) in zip(divergences, _LOOKS, strict=False):
-        curve(key, (2, 1), colour, key.replace("kl_to_", "to "), symbol)
-    curve("mean_score", (2, 2), BLUE)
-    figure.update_yaxes(range=[-5, 105], row=1, col=1)
-    figure.update_yaxes(rangemode="tozero", row=1, col=2)
-    figure.update_xaxes(title_text=title, row=2)
-    figure.update_layout(legend={"orientation": "h", "y": -0.16})
-    return finished(figure, height=520, legend=True)
+        curve(key, 3, colour, key.replace("kl_to_", "to "), symbol)
+    curve("mean_score", 4, BLUE)
+    figure.update_yaxes(range=[-5, 105], row=1)
+    figure.update_yaxes(rangemode="tozero", row=2)
+    figure.update_xaxes(title_text=title, row=len(names))
+    figure.update_layout(legend={"orientation": "h", "y": -0.08})
+    return finished(figure, height=760, legend=True)

@@ -205,6 +205,17 @@ class CompareTab:
                         mine, edit = self._lane_controls(number, lane, schema, alone=len(lanes) == 1)
                     controls.append(mine)
                     edits.append(edit)
+            kept = [model for model in models if model not in self.playground.catalogue.writers]
+            keeps = gr.Dropdown(
+                kept,
+                value=kept,
+                multiselect=True,
+                label="Kept models",
+                info="They are in every list of models in this browser; × removes one",
+                visible=bool(kept),
+                interactive=True,
+                elem_id="kept",
+            )
             flat = [component for mine in controls for component in mine]
             sizes = [len(mine) for mine in controls]
 
@@ -257,6 +268,10 @@ class CompareTab:
                 kept = kept_policies([*kept_policies(kept), policy])
                 return read(values), kept, self.all_models(kept)
 
+            def forget(left: list[str], *values: Any) -> tuple:
+                return read(values), left, self.all_models(left)
+
+            keeps.input(forget, [keeps, *flat], [self.lanes, self.kept, self.models], **quiet)
             self.add_button.click(add, flat, self.lanes, **quiet)
             self.tab.select(look_again, [self.kept, *flat], [self.lanes, self.models], **quiet)
             self.board.apply(in_words(keep), [self.kept, *flat], [self.lanes, self.kept, self.models], **quiet)

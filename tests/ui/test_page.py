@@ -400,6 +400,7 @@ def choose(page, field, text):
 
 def test_a_mixture_is_typed_where_a_model_is_chosen_and_stays(page, embedded):
     lanes, mixture = page.locator(".lane-controls"), "0.25*reference+0.75*aligned"
+    expect(lanes.nth(0).get_by_text("2*aligned - reference")).to_be_visible()
     lanes.nth(0).get_by_label("Model").click()
     expect(page.get_by_role("option", name="half careful")).to_be_visible()
     choose(page, lanes.nth(0).get_by_label("Model"), mixture)
@@ -475,6 +476,15 @@ def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(pag
     page.get_by_role("tab", name="λ sweep").click()
     page.get_by_label("Aligned model").locator("visible=true").click()
     expect(page.get_by_role("option", name=kept)).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#kept .token-remove").first.click()
+    expect(page.locator("#kept")).to_be_hidden()
+    expect(field).to_have_value(kept)
+    lanes.nth(1).get_by_role("button", name="More options").click()
+    lanes.nth(1).get_by_label("Aligned model").click()
+    expect(page.get_by_role("option", name="half careful")).to_be_visible()
+    expect(page.get_by_role("option", name=kept)).to_have_count(0)
     other = chromium.new_context()
     tab = other.new_page()
     tab.goto(address)

@@ -6,6 +6,7 @@ from playground.errors import UserError
 from playground.requests import LaneRequest
 from playground.ui.board import snapshot
 from playground.ui.controls import chosen
+from playground.ui.lanes import MOST_KEPT, continued, dialled, edited, kept_policies, lane_of, recorded_lane
 
 
 def test_a_token_without_a_node_does_not_shift_the_nodes_of_others(tiny, request_of):
@@ -24,3 +25,74 @@ def test_an_emptied_text_is_no_default_and_an_emptied_number_is(tiny):
     assert "top" not in options
     with pytest.raises(UserError, match="lengths is ''"):
         LaneRequest(method="rain", options=options)
+
+
+@pytest.fixture(scope="module")
+def mixed(tiny, request_of):
+    """A run of one lane that has a dial."""
+    return tiny.compare(request_of("dera:lambda_=0.25", prompt="the fox", max_new_tokens=6))
+
+
+def test_a_continuation_keeps_the_tokens_before_and_takes_the_other(mixed):
+    lane = mixed["lanes"][0]
+    other = next(c for c in lane["detail"]["tokens"][2]["top"] if c["id"] != lane["token_ids"][2])
+    old, new = continued(mixed, {"lane": 0, "at": 2, "token": other["id"]})
+    assert old == recorded_lane(lane)
+    assert (new["method"], new["options"]) == (lane["method"], lane["options"])
+    assert list(new["begin"]) == [*lane["token_ids"][:2], other["id"]]
+    assert new["begin_text"] == "".join(t["text"] for t in lane["detail"]["tokens"][:2]) + other["text"]
+
+
+def test_a_continuation_at_another_setting_keeps_that_of_the_tokens_before(mixed):
+    _, new = continued(mixed, {"lane": 0, "at": 2, "dial": 2})
+    assert list(new["begin"]) == mixed["lanes"][0]["token_ids"][:2]
+    assert (new["options"]["lambda_"], new["options"]["schedule"]) == (2, "1-2:0.25")
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"lane": 9, "at": 0, "token": 1},
+        {"lane": 0, "at": 99, "token": 1},
+        {"lane": 0, "at": 0, "token": -5},
+        {"lane": 0, "at": "x", "token": 1},
+        {"lane": 0, "at": 0, "token": [1]},
+        {"lane": 0, "at": 0, "dial": "much"},
+    ],
+)
+def test_nonsense_from_a_browser_is_no_continuation(mixed, asked):
+    with pytest.raises(UserError, match="cannot be continued"):
+        continued(mixed, asked)
+
+
+def test_a_setting_is_kept_as_the_mixture_that_writes_there(mixed, tiny, request_of):
+    assert dialled(mixed, {"lane": 0, "dial": 0.25}) == "0.75*reference+0.25*aligned"
+    assert dialled(mixed, {"lane": 0, "dial": 1}) == "aligned"
+    plain = tiny.compare(request_of("greedy", prompt="the fox", max_new_tokens=2))
+    for run, asked in ((plain, {"lane": 0, "dial": 1}), (mixed, {"lane": 0}), (mixed, {"lane": 3, "dial": 1})):
+        with pytest.raises(UserError, match="no setting"):
+            dialled(run, asked)
+
+
+def test_what_a_browser_says_it_keeps_is_read_anew():
+    assert kept_policies(["0.5*a+0.5*b", "<script>", 5, None, "0.50*a + 0.5*b", "2*"]) == ["0.5*a+0.5*b"]
+    assert kept_policies("0.5*a+0.5*b") == kept_policies(None) == []
+    many = [f"0.5*a+{n}*b" for n in range(1, 40)]
+    assert kept_policies(many) == many[-MOST_KEPT:]
+
+
+def test_a_beginning_stays_the_same_tokens_until_its_text_is_changed():
+    lane = lane_of(LaneRequest(method="greedy", begin=(3, 4)), "ab")
+    assert edited(lane, lane["options"], "ab")["begin"] == (3, 4)
+    assert edited(lane, lane["options"], "abc")["begin"] == "abc"
+    assert edited(lane, lane["options"], "")["begin"] == ""
+
+
+def test_values_below_zero_reach_the_board(mixed):
+    detail = mixed["lanes"][0]["detail"]
+    colour = {"number": "value", "title": "value", "full": 1.0, "sign": 1}
+    lane = mixed["lanes"][0] | {
+        "detail": detail | {"colour": colour, "tokens": [{"id": 1, "text": "a", "value": -0.5}]}
+    }
+    assert snapshot(mixed | {"lanes": [lane]})["lanes"][0]["heat"] == [-0.5]
