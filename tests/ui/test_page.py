@@ -71,6 +71,7 @@ def set_length(page, tokens):
 
 
 def test_two_lanes_write_at_the_same_time_and_show_their_price(page):
+    set_length(page, 48)
     write(page, "How can I reduce stress?")
     # Both have begun while neither has ended.
     page.wait_for_function(
