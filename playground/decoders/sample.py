@@ -12,7 +12,9 @@ from playground.policy import Policy
 
 
 class SampleOptions(Sampling):
-    variant: Policy = Field("reference", title="Model", description="A model, or a mixture: 0.5*reference+0.5*aligned")
+    variant: Policy = Field(
+        "reference", title="Model", description="A model, or a mixture as in `0.5*reference+0.5*aligned`"
+    )
 
 
 def run(lane: Lane, options: SampleOptions) -> Asking:
