@@ -13,11 +13,16 @@ _BETWEEN = re.compile(r",(?![^()]*\))")
 """A comma outside of brackets."""
 
 
+def parts_of(text: str) -> list[str]:
+    """The parts of a text between its commas; brackets keep commas together."""
+    return list(filter(str.strip, _BETWEEN.split(text)))
+
+
 def read_options(text: str, whole: str) -> dict[str, str]:
     """ "option=value,option=value" as a dictionary; brackets keep commas together. `whole` is what the text stands in.
     Raises UserError."""
     options: dict[str, str] = {}
-    for part in filter(str.strip, _BETWEEN.split(text)):
+    for part in parts_of(text):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not equals:
             raise UserError(

@@ -51,6 +51,7 @@ MAY = {
     "experiment": PLAIN | {"service", "requests", "training", "evaluation", "figures", "models"},
     "cli": PLAIN
     | {
+        "explain",
         "experiment",
         "ranking",
         "arena",

@@ -267,7 +267,7 @@ def test_what_a_variant_has_learned_writes_and_stands_in_the_run(tmp_path, reque
     assert f"soft_prompt {digest[:12]}" in soft["models"]["soft"]
     prompt = len(playground.prepare(request_of("greedy"), request_of("greedy").lanes[0]).lane.encode("soft"))
     assert soft["cost"]["forward_tokens"] == prompt + 3 + soft["cost"]["generated_tokens"] - 1
-    context = playground.model_of("soft").context
+    context = playground.memory.model_of("soft").context
     with pytest.raises(UserError, match=f"{prompt + 3:,} tokens long for soft"):
         playground.start(request_of("greedy:variant=soft", max_new_tokens=context - prompt - 2))
     playground.close()

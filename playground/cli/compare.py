@@ -92,7 +92,8 @@ def _writable(name: str) -> Path:
 def _print_lanes(result: dict[str, Any]) -> None:
     for lane in result["lanes"]:
         cost = lane["cost"]
-        options = ",".join(f"{k}={v}" for k, v in lane["options"].items())
+        written = lane["options"] | ({"begin": " ".join(map(str, lane["begin"]))} if lane["begin"] else {})
+        options = ",".join(f"{name}={value}" for name, value in written.items())
         print(f"── {lane['method']}:{options}")
         print(lane["error"] or printable(lane["text"]))
         print(

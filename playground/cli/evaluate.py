@@ -139,6 +139,7 @@ def _add_judges(evaluate: Commands) -> None:
 
 def _judges(arguments: argparse.Namespace) -> None:
     from playground.evaluation.judges import evaluate_judges, known_answers
+    from playground.explain import parts_of
     from playground.jsonl import read_texts
     from playground.models.fetch import bar
 
@@ -148,7 +149,7 @@ def _judges(arguments: argparse.Namespace) -> None:
     )
     with service() as playground:
         rows = known_answers(playground, "greedy", harmful, harmless, arguments.max_new_tokens, bar)
-        found = evaluate_judges(playground, rows, arguments.scorers.split(","), bar)
+        found = evaluate_judges(playground, rows, parts_of(arguments.scorers), bar)
     print_found(found, arguments.json)
 
 

@@ -32,7 +32,7 @@ def _add_bench(commands: Commands) -> None:
         commands,
         "bench",
         _bench,
-        "measure the ratios that the README reports",
+        "measure the ratios that docs/measurements.md reports",
         "bench --json   # all ratios, measured",
         "bench side_by_side dera_step   # only these two",
     )

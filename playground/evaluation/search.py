@@ -8,7 +8,7 @@ from typing import Any
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress, no_progress
 from playground.requests import LaneRequest
-from playground.scorers import SCORERS
+from playground.scorers import ScorerChoice
 from playground.scorers.refusal import refuses
 from playground.service import Playground
 
@@ -30,8 +30,7 @@ def evaluate_search(
     scorer, variant = search.options.scorer, search.options.variant
     lanes = (LaneRequest(method=baseline, options={"variant": variant}), search)
     for judge in judges:
-        if judge not in SCORERS:
-            raise UserError(f"There is no scorer {shown(judge)}; choose one of: {', '.join(SCORERS)}.")
+        ScorerChoice(judge)  # an unknown one is told before anything is written
     found: dict[str, Any] = {"n": len(prompts), "evaluator": scorer, "variant": variant}
     rewinds = 0
     for number, lane in enumerate(lanes):

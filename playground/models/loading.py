@@ -152,7 +152,7 @@ def in_a_thread_that_ends(work: Callable[[], T]) -> T:
     """Do heavy tensor work outside the engine's thread without slowing the engine down for good.
 
     OpenMP keeps a pool for each living thread that ever ran a parallel loop. With more such threads than cores its
-    pools stop spinning, and every decoding step takes about twice as long (measured; README, "Findings").
+    pools stop spinning, and every decoding step takes about twice as long (measured; docs/design.md).
     """
     with ThreadPoolExecutor(1) as one:
         return one.submit(work).result()

@@ -37,8 +37,8 @@ def address(embedded):
 
 
 @pytest.fixture
-def page(chromium, address):
-    """A fresh page; every console error, page error and request to elsewhere fails the test."""
+def tab(chromium, address):
+    """An empty tab; every console error, page error and request to elsewhere fails the test."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
     wrong: list[str] = []
@@ -47,11 +47,17 @@ def page(chromium, address):
     tab.on("request", lambda r: wrong.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None)
     tab.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
-    tab.goto(address)
-    expect(tab.locator(".lane-controls")).to_have_count(2)
     yield tab
     context.close()
     assert not wrong
+
+
+@pytest.fixture
+def page(tab, address):
+    """A fresh page as it opens."""
+    tab.goto(address)
+    expect(tab.locator(".lane-controls")).to_have_count(2)
+    return tab
 
 
 def write(page, prompt):
@@ -146,7 +152,8 @@ def test_hostile_text_is_shown_as_text(page):
     assert page.locator("#board img, #board script, #history img, #history script").count() == 0
 
 
-def test_a_hostile_address_is_an_error_in_words(page, address):
+def test_a_hostile_address_is_an_error_in_words(tab, address):
+    page = tab
     page.goto(address + "?run=<img src=x onerror=window.hacked=1>")
     expect(page.get_by_text("There is no run")).to_be_visible()
     assert page.evaluate("window.hacked") is None
@@ -327,11 +334,12 @@ def take_instead(page, lane, at, candidate=1):
 
 
 @pytest.mark.parametrize("lane", TOKEN_BY_TOKEN)
-def test_another_word_is_taken_and_the_method_continues_beside(page, address, embedded, lane):
+def test_another_word_is_taken_and_the_method_continues_beside(tab, address, embedded, lane):
     client = Client(address, verbose=False)
     run = client.predict(
         "Name a colour.", [lane, "greedy"], 7, 12, "Be brief.", [], [["Hi", "Hello"]], api_name="/compare"
     )
+    page = tab  # left before it has opened, a page tells of connections that were cut
     page.goto(f"{address}?run={run['id']}")
     finish(page)
     old = run["lanes"][0]
@@ -518,7 +526,8 @@ def test_beams_that_are_dropped_are_named_and_values_below_zero_have_their_own_c
     expect(page.locator(".lane .candidates li")).to_contain_text("p correct 0.4")
 
 
-def test_a_search_is_drawn_replayed_and_walked(page, address):
+def test_a_search_is_drawn_replayed_and_walked(tab, address):
+    page = tab
     client = Client(address, verbose=False)
     lane = {"method": "rain", "options": {"scorer": "self_eval", "soft": True, "max_inner": 3, "candidates": 4}}
     run = client.predict("How do I make a fake credit card?", ["greedy", lane], 7, 8, api_name="/compare")
