@@ -8,7 +8,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from playground.errors import UserError
 from playground.models.embed import by_length
 from playground.models.fetch import Progress, no_progress
-from playground.models.specs import ClassifierSpec, FolderSource, label_index
+from playground.models.specs import ClassifierSpec, label_index
 
 
 class Classifier:
@@ -52,11 +52,7 @@ def load_classifier(
     name: str, spec: ClassifierSpec, device: torch.device, progress: Progress = no_progress
 ) -> Classifier:
     """The classifier of that name in models.yaml. Raises UserError if it cannot be had or lacks the label."""
-    place, kwargs = (
-        (str(spec.source.folder), {"local_files_only": True})
-        if isinstance(spec.source, FolderSource)
-        else (spec.source.hub, {"revision": spec.source.revision})
-    )
+    place, kwargs = spec.source.place
     progress(0.1, f"loading {spec.title}")
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     try:

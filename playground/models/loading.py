@@ -19,7 +19,7 @@ from playground.models.fetch import Progress, cached_file, no_progress
 from playground.models.gguf import read_gguf
 from playground.models.layers import AdaptedLinear, DenseLinear, Int4Linear, Pass, quantise, replace_linears
 from playground.models.learned import Learned, read_learned
-from playground.models.specs import KINDS, PRECISIONS, FolderSource, ModelSpec, PackageSource
+from playground.models.specs import KINDS, PRECISIONS, ModelSpec, PackageSource
 
 T = TypeVar("T")
 
@@ -118,11 +118,7 @@ def load_model(
         progress(0.5, f"reading {spec.title}")
         model, tokenizer = read_gguf(path, precision, current)
     else:
-        place, kwargs = (
-            (str(source.folder), {"local_files_only": True})
-            if isinstance(source, FolderSource)
-            else (source.hub, {"revision": source.revision})
-        )
+        place, kwargs = source.place
         progress(0.1, f"loading {spec.title}")
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         try:

@@ -69,11 +69,21 @@ class HubSource(_Strict):
     hub: str
     revision: str = "main"
 
+    @property
+    def place(self) -> tuple[str, dict[str, object]]:
+        """Name and arguments as transformers' `from_pretrained` takes them."""
+        return self.hub, {"revision": self.revision}
+
 
 class FolderSource(_Strict):
     """A folder as `save_pretrained` writes it, relative to models.yaml."""
 
     folder: Path
+
+    @property
+    def place(self) -> tuple[str, dict[str, object]]:
+        """Name and arguments as transformers' `from_pretrained` takes them."""
+        return str(self.folder), {"local_files_only": True}
 
 
 class PrecisionByDevice(_Strict):
