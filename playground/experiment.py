@@ -46,7 +46,7 @@ def length_experiment(playground: Playground, data: Path, work: Path, docs: Path
         if not (out / "adapter_config.json").is_file():
             job = RrhfJob(out=out, source=RowsFile(path=rows), config=config)
             train(job, watch=lambda p, steps=steps: watch(p.step / steps, f"training, {steps} steps"))
-        adapters[steps] = playground.adapter_variant(str(out))
+        adapters[steps] = playground.learned_variant(str(out))
     strongest = STRENGTHS[-1]
 
     def measured(adapter: str, lambdas: tuple[float, ...]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -74,6 +75,14 @@ def make_adapter(folder: Path, model_folder: Path, seed: int = 1) -> Path:
     return folder
 
 
+def make_answers(folder: Path, model_folder: Path) -> Path:
+    """Save a random adapter with a random self-evaluation: vectors, and an adapter for their places."""
+    make_adapter(folder, model_folder, seed=5)
+    make_adapter(folder / "self_evaluation", model_folder, seed=6)
+    save_file({"vectors": torch.randn(3, 64)}, folder / "self_evaluation" / "vectors.safetensors")
+    return folder
+
+
 def make_embedder(folder: Path) -> Path:
     """Save a random BERT with a word tokenizer, as the sentence embedder is."""
     torch.manual_seed(2)
@@ -92,6 +101,7 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
     """Model, adapter and models.yaml in `folder`; returns the path of models.yaml."""
     make_model(folder / "tiny")
     make_adapter(folder / "adapter", folder / "tiny")
+    make_answers(folder / "answers", folder / "tiny")
     make_embedder(folder / "embedder")
     content = {
         "models": {
@@ -102,6 +112,7 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
             "aligned": {"title": "Tiny, careful", "model": "tiny", "prefix": "Be careful."},
             "adapted": {"title": "Tiny, adapted", "model": "tiny", "adapter": "adapter"},
             "quarter": {"title": "Tiny, a quarter adapted", "mix": {"reference": 0.75, "adapted": 0.25}},
+            "answers": {"title": "Tiny, answers", "model": "tiny", "learned": "answers"},
             "evaluator": {"title": "Tiny, evaluator", "model": "tiny", "adapter": "adapter", "writes": False},
         },
     }

@@ -7,7 +7,7 @@ import torch
 from playground.branch import logits
 from playground.engine.engine import Asking
 from playground.engine.kv import Sequence
-from playground.engine.requests import Extend, Open, Want
+from playground.engine.requests import Extend, Open, SoftPrompt, Want
 from playground.policy import Policy
 
 
@@ -39,8 +39,8 @@ class Text:
         for sequence in self.sequences.values():
             sequence.release()
 
-    def extend(self, tokens: tuple[int, ...]) -> Asking:
-        """Put tokens after the text. Returns what the policy says comes next."""
+    def extend(self, tokens: tuple[int, ...] | SoftPrompt) -> Asking:
+        """Put tokens, or a learned prompt, after the text. Returns what the policy says comes next."""
         rows = yield [Extend(sequence, tokens) for sequence in self.sequences.values()]
         self.rows, self._mixed = dict(zip(self.sequences, rows, strict=True)), {}
         return self.log_probs

@@ -61,6 +61,23 @@ def add_fields(made: argparse._ActionsContainer, record: type[BaseModel], *names
         )
 
 
+def add_shared_fields(made: argparse._ActionsContainer, records: dict[str, type[BaseModel]]) -> None:
+    """Arguments for the fields of several records, by what each record is for: a field of the same name is one
+    argument, whose default is each record's own."""
+    names = dict.fromkeys(name for record in records.values() for name in record.model_fields)
+    for name in names:
+        having = {what: record for what, record in records.items() if name in record.model_fields}
+        fields = [record.model_fields[name] for record in having.values()]
+        kinds = get_args(fields[0].annotation) or (fields[0].annotation,)
+        told = ", ".join(f"{field.default} for {what}" for what, field in zip(having, fields, strict=True))
+        same = len({field.default for field in fields}) == 1 and len(having) == len(records)
+        made.add_argument(
+            "--" + name.replace("_", "-"),
+            type=next((kind for kind in (int, float) if kind in kinds), str),
+            help=f"{fields[0].description} (default: {fields[0].default if same else told})",
+        )
+
+
 def fields_of(arguments: argparse.Namespace, record: type[BaseModel]) -> dict[str, Any]:
     """What was given for the fields of a record, by name."""
     given = vars(arguments)

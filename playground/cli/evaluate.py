@@ -53,7 +53,7 @@ def _dera(arguments: argparse.Namespace) -> None:
             lambdas,
             arguments.scorer,
             arguments.max_new_tokens,
-            {"reference": arguments.reference, "aligned": playground.adapter_variant(arguments.aligned)},
+            {"reference": arguments.reference, "aligned": playground.learned_variant(arguments.aligned)},
             watch=bar,
         )
     if arguments.json:
@@ -86,7 +86,7 @@ def _rrhf(arguments: argparse.Namespace) -> None:
 
     pairs = read_texts(arguments.data, ("prompt", "chosen", "rejected"), arguments.limit)
     with service() as playground:
-        found = evaluate_rrhf(playground, arguments.base, playground.adapter_variant(arguments.adapter), pairs, bar)
+        found = evaluate_rrhf(playground, arguments.base, playground.learned_variant(arguments.adapter), pairs, bar)
     print_found(found, arguments.json)
 
 

@@ -5,14 +5,31 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from playground.cli.common import Commands, add_fields, command, fields_of, group, service
-from playground.training.records import Job, RowsFile, RrhfConfig, RrhfJob, Sampling, Votes, checked, read_job
+from playground.cli.common import Commands, add_fields, add_shared_fields, command, fields_of, group, service
+from playground.training.records import (
+    CHECKPOINT,
+    EvaluateConfig,
+    EvaluateJob,
+    Job,
+    LabelConfig,
+    RowsFile,
+    RrhfConfig,
+    RrhfJob,
+    Sampling,
+    TaskConfig,
+    TaskJob,
+    Votes,
+    checked,
+    read_job,
+)
+
+ASPIRE_STAGES = ("task", "label", "evaluate")
 
 
 def add(commands: Commands) -> None:
     """Declare the commands of this file."""
     train = group(commands, "train", "train an adapter")
-    for add_one in (_add_rrhf, _add_job, _add_careful_rows, _add_verdict_rows):
+    for add_one in (_add_rrhf, _add_aspire, _add_job, _add_careful_rows, _add_verdict_rows, _add_aspire_rows):
         add_one(train)
 
 
@@ -63,6 +80,50 @@ def _rrhf(arguments: argparse.Namespace) -> None:
         source = Votes() if str(arguments.data) == "votes" else RowsFile(path=arguments.data)
     config = checked(RrhfConfig, **fields_of(arguments, RrhfConfig))
     run(RrhfJob(**fields_of(arguments, Job), source=source, config=config), arguments.resume)
+
+
+def _add_aspire(train: Commands) -> None:
+    aspire = command(
+        train,
+        "aspire",
+        _aspire,
+        "train a model to answer questions and to know how sure it may be (ASPIRE)",
+        "train aspire --data QA.jsonl --out adapters/NAME   # all three stages",
+        "train aspire --data QA.jsonl --out adapters/NAME --stage evaluate --steps 800   # the last one alone",
+    )
+    aspire.add_argument(
+        "--data", required=True, type=Path, help='JSON Lines with "question", "answers" and maybe "context"'
+    )
+    aspire.add_argument(
+        "--stage",
+        choices=("all", *ASPIRE_STAGES),
+        default="all",
+        help="task: learn to answer; label: search answers and mark them; evaluate: learn to tell right from wrong",
+    )
+    _add_common(aspire)
+    add_shared_fields(aspire, {"task": TaskConfig, "label": LabelConfig, "evaluate": EvaluateConfig})
+
+
+def _aspire(arguments: argparse.Namespace) -> None:
+    from playground.models.fetch import bar
+    from playground.scorers.p_correct import PROMPT
+    from playground.training.aspire_labels import LABELLED, label
+    from playground.training.process import run
+
+    out, resume = arguments.out, arguments.resume
+    wanted = ASPIRE_STAGES if arguments.stage == "all" else (arguments.stage,)
+    given = {kind: checked(kind, **fields_of(arguments, kind)) for kind in (TaskConfig, LabelConfig, EvaluateConfig)}
+    if "task" in wanted and not (resume and (out / TaskJob.result).is_file()):
+        source = RowsFile(path=arguments.data)
+        run(TaskJob(**fields_of(arguments, Job), source=source, config=given[TaskConfig]), resume)
+        if not (out / TaskJob.result).is_file():
+            return  # stopped
+    if "label" in wanted:
+        label(out, arguments.data, given[LabelConfig], resume, print, bar)
+    if "evaluate" in wanted:
+        place, source = out / PROMPT, RowsFile(path=out / LABELLED)
+        job = EvaluateJob(out=place, base=arguments.base, task=out, source=source, config=given[EvaluateConfig])
+        run(job, resume and (place / CHECKPOINT).is_file())
 
 
 def _add_job(train: Commands) -> None:
@@ -125,5 +186,27 @@ def _verdict_rows(arguments: argparse.Namespace) -> None:
     from playground.training.verdicts import verdict_rows
 
     rows = verdict_rows(arguments.rows, arguments.seed)
+    write_rows(arguments.out, rows)
+    print(f"{len(rows)} rows are in {arguments.out}.")
+
+
+def _add_aspire_rows(train: Commands) -> None:
+    rows = command(
+        train,
+        "aspire-rows",
+        _aspire_rows,
+        "make the rows that the shipped variant `answers` is trained on",
+        "train aspire-rows --data-dir DIR --out train/aspire.jsonl",
+    )
+    rows.add_argument("--data-dir", required=True, type=Path, help="the folder of public data")
+    rows.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
+    rows.add_argument("--seed", type=int, default=0, help="of all random numbers")
+
+
+def _aspire_rows(arguments: argparse.Namespace) -> None:
+    from playground.training.aspire_rows import aspire_rows
+    from playground.training.data import write_rows
+
+    rows = aspire_rows(arguments.data_dir, arguments.seed)
     write_rows(arguments.out, rows)
     print(f"{len(rows)} rows are in {arguments.out}.")

@@ -245,6 +245,7 @@ class Engine:
         given = () if isinstance(request, Next) else request.tokens
         if isinstance(given, SoftPrompt):
             inputs = _learned_prompt(learned, given.name, sequence.variant)
+            adapter = learned.adapters.get(given.name, adapter)
         else:
             inputs = given if isinstance(given, torch.Tensor) else runner.embed(given)
         if isinstance(request, Open) and (before := learned.prompts.get("soft_prompt")) is not None:

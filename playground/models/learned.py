@@ -12,17 +12,19 @@ from safetensors.torch import load_file
 from playground.errors import UserError
 from playground.models.specs import kinds_in
 
-_WEIGHTS = {"adapter": "adapter_model.safetensors"}
+WEIGHTS = {"adapter": "adapter_model.safetensors"}
 """Where a kind's weights lie, if not in the file that it is known by."""
 
 
 @dataclass
 class Learned:
     """`prompts` holds vectors [n, hidden_size] by name: `soft_prompt` stands before the text by itself,
-    `self_evaluation` is asked for after an answer. `value_head` is (weight [out, hidden_size], bias [out]) in fp32.
+    `self_evaluation` is asked for after an answer. `adapters`: such a prompt → the adapter that holds for its places
+    alone; nothing before them depends on it. `value_head` is (weight [out, hidden_size], bias [out]) in fp32.
     `digests` are the SHA-256 of the weights by kind, the adapter's among them, so that a run says what it used."""
 
     prompts: dict[str, torch.Tensor] = field(default_factory=dict)
+    adapters: dict[str, str] = field(default_factory=dict)
     value_head: tuple[torch.Tensor, torch.Tensor] | None = None
     digests: dict[str, str] = field(default_factory=dict)
 
@@ -37,9 +39,9 @@ def read_learned(folders: tuple[Path, ...], hidden_size: int, model: str, device
         for kind, known_by in kinds_in(folder).items():
             if kind in learned.digests:
                 raise UserError(f"{folder} holds a second {_words(kind)} for one variant; keep one of them.")
-            path = folder / _WEIGHTS.get(kind, known_by)
+            path = folder / WEIGHTS.get(kind, known_by)
             try:
-                learned.digests[kind] = hashlib.sha256(path.read_bytes()).hexdigest()
+                learned.digests[kind] = digest_of(path)
                 if kind == "adapter":
                     continue
                 weights = {name: w.to(device, torch.float32) for name, w in load_file(path).items()}
@@ -62,6 +64,11 @@ def read_learned(folders: tuple[Path, ...], hidden_size: int, model: str, device
             else:
                 learned.prompts[kind] = sized
     return learned
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _words(kind: str) -> str:

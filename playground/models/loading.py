@@ -18,7 +18,7 @@ from playground.errors import UserError, shown
 from playground.models.fetch import Progress, cached_file, no_progress
 from playground.models.gguf import read_gguf
 from playground.models.layers import AdaptedLinear, DenseLinear, Int4Linear, Pass, quantise, replace_linears
-from playground.models.learned import Learned, read_learned
+from playground.models.learned import WEIGHTS, Learned, digest_of, read_learned
 from playground.models.specs import KINDS, PRECISIONS, ModelSpec, PackageSource
 
 T = TypeVar("T")
@@ -58,6 +58,11 @@ class LoadedModel:
         for folder in folders:
             if (folder / KINDS["adapter"]).is_file():
                 self._attach_adapter(variant, folder)
+            for prompt in learned.prompts:
+                if (folder / prompt / KINDS["adapter"]).is_file():
+                    learned.adapters[prompt] = f"{variant}/{prompt}"
+                    learned.digests[f"{prompt} adapter"] = digest_of(folder / prompt / WEIGHTS["adapter"])
+                    self._attach_adapter(learned.adapters[prompt], folder / prompt)
         self.learned[variant] = learned
 
     def adapter_of(self, variant: str) -> str | None:

@@ -36,7 +36,7 @@ KINDS = {
     "adapter": "adapter_config.json",
     "soft_prompt": "soft_prompt.safetensors",
     "value_head": "value_head.safetensors",
-    "self_evaluation": "self_evaluation.safetensors",
+    "self_evaluation": "self_evaluation/vectors.safetensors",
 }
 """What a variant may have learned, by the file in its folder that tells the kind."""
 KINDS_THAT_WRITE = {"adapter", "soft_prompt"}

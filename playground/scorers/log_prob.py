@@ -8,9 +8,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from playground.branch import reading
 from playground.branch.lane import Lane
-from playground.branch.text import Text
-from playground.branch.together import together
 from playground.engine.engine import Asking
 from playground.options import Options
 from playground.policy import Policy
@@ -44,26 +43,9 @@ def reduced(log_probs: list[float], reduce: Reduce) -> float:
 
 
 def read(lane: Lane, policy: Policy, answers: list[Answer]) -> Asking:
-    """The log-probability of every token of each answer under `policy`, in one batch. Of an answer that grew, or shares
-    its beginning with one that was read in the call before, only the new tokens are put through."""
-    if not answers:
-        return []
-    known: dict[tuple[int, ...], tuple[Text, list[float]]] = lane.kept.setdefault(("read", policy), {})
-    if not known:
-        known[()] = ((yield from lane.read(policy)), [])
-    fresh = {ids: _longest(known, ids) for a in answers if (ids := tuple(a.token_ids)) not in known}
-    texts = {ids: known[start][0].fork() for ids, start in fresh.items()}
-    scores = yield from together(texts[ids].score(ids[len(start) :]) for ids, start in fresh.items())
-    for (ids, start), new in zip(fresh.items(), scores, strict=True):
-        known[ids] = (texts[ids], known[start][1] + new.tolist())
-    wanted = {(), *(tuple(a.token_ids) for a in answers)}
-    for ids in known.keys() - wanted:
-        known.pop(ids)[0].release()
-    return [known[tuple(a.token_ids)][1] for a in answers]
-
-
-def _longest(known: dict[tuple[int, ...], tuple[Text, list[float]]], ids: tuple[int, ...]) -> tuple[int, ...]:
-    return max((start for start in known if ids[: len(start)] == start), key=len)
+    """The log-probability of every token of each answer under `policy`, in one batch."""
+    readings = yield from reading.read(lane, policy, [answer.token_ids for answer in answers])
+    return [each.log_probs for each in readings]
 
 
 SCORERS = (

@@ -15,7 +15,7 @@ from playground.decoders.base import policies, readers
 from playground.engine.engine import Engine, Task
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress, no_progress
-from playground.models.specs import Catalogue, VariantSpec, read_catalogue
+from playground.models.specs import Catalogue, VariantSpec, kinds_in, read_catalogue
 from playground.policy import Policy
 from playground.record import LaneRecord, RunRecord
 from playground.requests import LaneRequest, PromptRequest, RunRequest
@@ -191,17 +191,19 @@ class Playground:
             tasks.append(self.engine.submit(choice.run(lane, writer, [given])))
         return [task.wait()[0] for task in tasks]
 
-    def adapter_variant(self, name: str) -> str:
-        """The variant of an adapter given by a variant's name or as a folder, which is added to the catalogue."""
+    def learned_variant(self, name: str) -> str:
+        """The variant of what was learned, given by a variant's name or as a folder, which is added to the catalogue.
+        Raises UserError."""
         if name in self.catalogue.variants:
             return name
         folder = Path(name).resolve()
-        if not (folder / "adapter_config.json").is_file():
+        if not kinds_in(folder):
             raise UserError(
-                f"{shown(name)} is neither a variant ({', '.join(self.catalogue.variants)}) nor an adapter's folder."
+                f"{shown(name)} is neither a variant ({', '.join(self.catalogue.variants)}) nor a folder with an "
+                "adapter or another part that was learned."
             )
         model = self.catalogue.variant("reference").model
-        self.catalogue.variants[folder.name] = VariantSpec(title=folder.name, model=model, adapter=folder)
+        self.catalogue.variants[folder.name] = VariantSpec(title=folder.name, model=model, learned=(folder,))
         return folder.name
 
     def open_run(self, run_id: str) -> RunRecord:

@@ -17,9 +17,7 @@ import torch
 
 from playground.errors import UserError
 from playground.training.data import Row, Rows
-from playground.training.records import Config
-
-CHECKPOINT = "checkpoint.pt"
+from playground.training.records import CHECKPOINT, Config
 
 
 class Objective(Protocol[Row]):
@@ -72,15 +70,27 @@ def order_of(count: int, seed: int) -> Iterator[int]:
         epoch += 1
 
 
+def split(rows: list[Row], config: Config) -> tuple[list[Row], list[Row]]:
+    """Rows that are held out, and rows to train on."""
+    shuffled = random.Random(config.seed).sample(rows, len(rows))
+    keep = min(len(rows) - 1, round(len(rows) * config.held_out))
+    return shuffled[:keep], shuffled[keep:]
+
+
+def seen(rows: list[Row], config: Config) -> list[Row]:
+    """Those of the rows to train on that a finished training has seen at least once."""
+    order = order_of(len(rows), config.seed)
+    numbers = dict.fromkeys(next(order) for _ in range(config.steps * config.rows_per_step))
+    return [rows[number] for number in numbers]
+
+
 class Training(Generic[Row]):
     """A training that can be watched, stopped and resumed. Its checkpoint is a file in `out`."""
 
     def __init__(self, objective: Objective[Row], rows: list[Row], config: Config, out: Path):
         self.objective, self.config, self.out = objective, config, out
         self.progress = Progress()
-        shuffled = random.Random(config.seed).sample(rows, len(rows))
-        keep = min(len(rows) - 1, round(len(rows) * config.held_out))
-        self.held_out, self.rows = shuffled[:keep], shuffled[keep:]
+        self.held_out, self.rows = split(rows, config)
         torch.manual_seed(config.seed)
         self.parameters = objective.build()
         self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=config.learning_rate, weight_decay=0.0)

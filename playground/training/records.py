@@ -19,6 +19,8 @@ from playground.explain import explain
 
 JOB = "job.json"
 """The file of a job, in its folder."""
+CHECKPOINT = "checkpoint.pt"
+"""The file from which a training goes on, in the same folder."""
 SAMPLER = "diverse_beams"
 """The method that samples responses where no other is named: RRHF's own."""
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
@@ -44,12 +46,17 @@ class Config(Record):
     seed: int = Field(0, ge=0, description="of all random numbers")
 
 
-class RrhfConfig(Config):
-    """The settings of RRHF with LoRA. Lengths in tokens."""
+class LoraSettings(Config):
+    """The settings of a training that may change a LoRA adapter."""
 
     rank: int = Field(8, ge=1, description="rank of the LoRA adapter")
     alpha: int = Field(16, ge=1, description="LoRA's alpha; alpha / rank multiplies the adapter")
     targets: str = Field("all-linear", description="layers that are adapted, with commas between them")
+
+
+class RrhfConfig(LoraSettings):
+    """The settings of RRHF with LoRA. Lengths in tokens."""
+
     scale: float = Field(
         1.0, gt=0, description="the finished adapter is multiplied by this; below 1 leaves DeRa room beyond λ = 1"
     )
@@ -57,6 +64,42 @@ class RrhfConfig(Config):
     tune_weight: float = Field(1.0, ge=0, description="weight of the fine-tuning loss on the best response")
     max_prompt: int = Field(160, ge=1, description="rows with a longer query are left out (tokens)")
     max_response: int = Field(64, ge=1, description="responses are cut here (tokens)")
+
+
+class TaskConfig(LoraSettings):
+    """The settings of ASPIRE's first stage: learn to answer. Lengths in tokens."""
+
+    steps: int = Field(600, ge=1, description="optimiser steps")
+    learning_rate: float = Field(5e-4, gt=0, description="step size of the optimiser after the warm-up")
+    form: Literal["lora", "soft_prompt"] = Field(
+        "lora", description="what is learned: a LoRA adapter, or vectors before the question (soft_prompt)"
+    )
+    vectors: int = Field(50, ge=1, le=256, description="length of the soft prompt")
+    max_prompt: int = Field(320, ge=1, description="questions that are longer with their passage are left out (tokens)")
+    max_response: int = Field(32, ge=1, description="answers are cut here (tokens)")
+
+
+class LabelConfig(Record):
+    """The settings of ASPIRE's second stage: label answers."""
+
+    questions: int = Field(3000, ge=1, description="questions whose answers are labelled")
+    beams: int = Field(10, ge=1, le=32, description="answers to each question")
+    seed: int = Field(0, ge=0, description="of all random numbers")
+
+
+class EvaluateConfig(LoraSettings):
+    """The settings of ASPIRE's third stage: learn to evaluate answers. Lengths in tokens."""
+
+    steps: int = Field(500, ge=1, description="optimiser steps")
+    learning_rate: float = Field(5e-4, gt=0, description="step size of the optimiser after the warm-up")
+    form: Literal["lora", "soft_prompt"] = Field(
+        "lora",
+        description="what is learned: vectors behind the answer with a LoRA adapter for their places, or vectors alone "
+        "(soft_prompt)",
+    )
+    vectors: int = Field(4, ge=1, le=256, description="length of the self-evaluation prompt")
+    pair_weight: float = Field(0.5, ge=0, description="weight of comparing right and wrong answers to one question")
+    max_prompt: int = Field(320, ge=1, description="questions that are longer with their passage are left out (tokens)")
 
 
 class RowsFile(Record):
@@ -107,7 +150,24 @@ class RrhfJob(Job):
     config: RrhfConfig = RrhfConfig()
 
 
-JOBS: dict[str, type[Job]] = {"rrhf": RrhfJob}
+class TaskJob(Job):
+    """Learn to answer questions: ASPIRE's first stage."""
+
+    result = "training.json"
+    kind: Literal["aspire_task"] = "aspire_task"
+    config: TaskConfig = TaskConfig()
+
+
+class EvaluateJob(Job):
+    """Learn to evaluate one's own answers: ASPIRE's third stage."""
+
+    result = "vectors.safetensors"
+    kind: Literal["aspire_evaluate"] = "aspire_evaluate"
+    task: AbsolutePath = Field(description="the folder of what the first stage learned")
+    config: EvaluateConfig = EvaluateConfig()
+
+
+JOBS: dict[str, type[Job]] = {"rrhf": RrhfJob, "aspire_task": TaskJob, "aspire_evaluate": EvaluateJob}
 """Every kind of training."""
 R = TypeVar("R", bound=Record)
 

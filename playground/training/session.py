@@ -11,6 +11,8 @@ from playground.models.fetch import no_progress
 from playground.models.loading import load_model, pick_device
 from playground.models.specs import read_catalogue
 from playground.settings import Settings
+from playground.training.aspire_evaluate import SelfEvaluation
+from playground.training.aspire_task import AnswerTask
 from playground.training.card import card
 from playground.training.data import Row
 from playground.training.loop import Objective, Progress, Training
@@ -18,7 +20,7 @@ from playground.training.records import Job
 from playground.training.rrhf import Rrhf
 from playground.training.sources import rows_file
 
-OBJECTIVES: dict[str, type[Objective]] = {"rrhf": Rrhf}
+OBJECTIVES: dict[str, type[Objective]] = {"rrhf": Rrhf, "aspire_task": AnswerTask, "aspire_evaluate": SelfEvaluation}
 """What each kind of job trains."""
 
 

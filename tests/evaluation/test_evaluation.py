@@ -92,9 +92,9 @@ def test_scores_are_means_over_the_tokens_and_the_end(tiny):
 
 
 def test_an_adapter_is_found_by_name_or_folder_or_refused(tiny, tmp_path):
-    assert tiny.adapter_variant("adapted") == "adapted"
+    assert tiny.learned_variant("adapted") == "adapted"
     with pytest.raises(UserError, match="neither a variant"):
-        tiny.adapter_variant(str(tmp_path))
+        tiny.learned_variant(str(tmp_path))
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"prompt": 3}', '{"question": "x"}', "3"])

@@ -175,7 +175,7 @@ def test_a_session_writes_an_adapter_that_decodes_and_a_card(tiny_catalogue, tmp
         train(job(tmp_path / "third", data=data, base="tiny", start=tmp_path), settings=settings)
 
     playground = Playground(settings)
-    name = playground.adapter_variant(str(out))
+    name = playground.learned_variant(str(out))
     lanes = playground.compare(request_of("greedy", f"greedy:variant={name}", max_new_tokens=12))["lanes"]
     assert lanes[0]["token_ids"] != lanes[1]["token_ids"]
     playground.close()

@@ -1,0 +1,56 @@
+"""What has been read of answers: kept as long as a lane lasts, so that nothing is read twice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from playground.branch.lane import Draft, Lane
+from playground.branch.text import Text
+from playground.branch.together import together
+from playground.engine.engine import Asking
+from playground.policy import Policy
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The prompt and an answer as read by a policy: the text, and the log-probability of each token of the answer."""
+
+    text: Text
+    log_probs: list[float]
+
+
+_Known = dict[tuple[int, ...], Reading]
+
+
+def keep(lane: Lane, text: Text, draft: Draft) -> None:
+    """Let what a branch has read of its draft be known to whoever reads that answer later under the same policy. A fork
+    of the text is kept."""
+    _known(lane, text.policy)[tuple(draft.token_ids)] = Reading(text.fork(), list(draft.log_probs))
+
+
+def read(lane: Lane, policy: Policy, answers: list[list[int]]) -> Asking:
+    """Each answer, given as its token ids, read under `policy`, all in one batch. Of an answer that grew, or shares its
+    beginning with one that was read before, only the new tokens are put through. Those not among `answers` are
+    forgotten. Returns a `Reading` each, which stays the lane's: fork its text to go on from it."""
+    if not answers:
+        return []
+    known = _known(lane, policy)
+    if () not in known:
+        known[()] = Reading((yield from lane.read(policy)), [])
+    wanted = {tuple(ids) for ids in answers}
+    fresh = {ids: _longest(known, ids) for ids in wanted if ids not in known}
+    texts = {ids: known[start].text.fork() for ids, start in fresh.items()}
+    scores = yield from together(texts[ids].score(ids[len(start) :]) for ids, start in fresh.items())
+    for (ids, start), new in zip(fresh.items(), scores, strict=True):
+        known[ids] = Reading(texts[ids], known[start].log_probs + new.tolist())
+    for ids in known.keys() - wanted - {()}:
+        known.pop(ids).text.release()
+    return [known[tuple(ids)] for ids in answers]
+
+
+def _known(lane: Lane, policy: Policy) -> _Known:
+    return lane.kept.setdefault(("read", lane.resolve(policy)), {})
+
+
+def _longest(known: _Known, ids: tuple[int, ...]) -> tuple[int, ...]:
+    return max((start for start in known if ids[: len(start)] == start), key=len)

@@ -1,0 +1,161 @@
+"""ASPIRE's third stage (arXiv 2310.11689, §4.3): learn to evaluate one's own answers.
+
+The model and what it learned of the task stay as they are. A second soft prompt θs stands behind the answer, with or
+without a LoRA adapter that holds for its own places alone; after it the model is to say "correct" for right answers and
+"wrong" for wrong ones (eq. 5). Nothing before θs depends on it, so what the model answers does not change, and question
+and answer need not be read again.
+
+Beside their cross-entropy, right and wrong answers to the same question are compared:
+loss = CE + pair_weight · mean over pairs of log(1 + exp(z_wrong − z_right)), z = log p("correct") − log p("wrong").
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
+from transformers import DynamicCache
+
+from playground.errors import UserError
+from playground.jsonl import numbered_lines
+from playground.models.loading import LoadedModel
+from playground.models.prompts import encode_chat, plain_ids
+from playground.models.specs import KINDS
+from playground.questions import Question, question_of
+from playground.scorers.p_correct import PROMPT, WORDS
+from playground.training.data import Rows
+from playground.training.parts import Adapters, SoftPrompt
+from playground.training.records import EvaluateJob
+
+TASK, EVALUATION = "task", "evaluation"
+"""The adapters, by what they are for."""
+
+
+@dataclass(frozen=True)
+class LabelledRow:
+    """A question with answers to it as token ids, likeliest first, and whether each is right."""
+
+    question: Question
+    answers: tuple[tuple[int, ...], ...]
+    correct: tuple[bool, ...]
+
+
+class SelfEvaluation:
+    """Learning to tell right answers from wrong ones, as an objective."""
+
+    name = "ASPIRE (self-evaluation)"
+    makes = "self-evaluation"
+
+    def __init__(self, loaded: LoadedModel, job: EvaluateJob):
+        if loaded.precision == "int4":
+            raise UserError("int4 weights cannot be trained on; load the model as bf16 or fp32.")
+        self.loaded, self.config, self.task = loaded, job.config, job.task
+        self.words = [plain_ids(loaded.tokenizer, word)[0] for word in WORDS]
+
+    @staticmethod
+    def read(path: Path) -> Rows[LabelledRow]:
+        """The rows that the second stage wrote. Raises UserError if there is none."""
+        rows, problems = [], []
+        for number, line in numbered_lines(path):
+            try:
+                rows.append(_row(json.loads(line)))
+            except (ValueError, KeyError, TypeError):
+                problems.append(f"line {number}: no question with labelled answers")
+        if not rows:
+            raise UserError(f"{path} holds no labelled answers; run the stage label first.")
+        return Rows(rows, problems)
+
+    def misfit(self, row: LabelledRow) -> str | None:
+        if len(encode_chat(self.loaded.tokenizer, row.question.prompt)) > self.config.max_prompt:
+            return f"question and passage are over {self.config.max_prompt} tokens long; raise --max-prompt"
+        return None
+
+    def build(self) -> dict[str, torch.nn.Parameter]:
+        """Put what was learned of the task into the model, frozen, and beside it what is to be learned."""
+        config, model = self.config, self.loaded.model
+        self.before = None
+        if (self.task / KINDS["soft_prompt"]).is_file():
+            self.before = SoftPrompt(model, "soft_prompt", 0, self.task).vectors.detach()
+        self.vectors = SoftPrompt(model, PROMPT, config.vectors)
+        self.adapters: Adapters = Adapters(model)
+        if (self.task / KINDS["adapter"]).is_file():
+            self.adapters.load(TASK, self.task)
+        learned = self.vectors.parameters
+        if config.form == "lora":
+            learned |= self.adapters.add(EVALUATION, config)
+        return learned
+
+    def loss(self, rows: list[LabelledRow]) -> torch.Tensor:
+        """The mean of the rows' losses []."""
+        self.loaded.model.train()
+        return torch.stack([self._loss(self.margins(row), torch.tensor(row.correct)) for row in rows]).mean()
+
+    def _loss(self, margins: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
+        # The likeliest answer is the one that people see: it counts as much as all others together.
+        each = F.binary_cross_entropy_with_logits(margins, correct.float(), reduction="none")
+        loss = (each[0] + each[1:].mean()) / 2 if len(each) > 1 else each[0]
+        right, wrong = margins[correct], margins[~correct]
+        if self.config.pair_weight and len(right) and len(wrong):
+            loss = loss + self.config.pair_weight * F.softplus(wrong[None, :] - right[:, None]).mean()
+        return loss
+
+    def measure(self, rows: list[LabelledRow]) -> dict[str, float]:
+        """How well P(correct) parts right first answers from wrong ones, of all held-out questions (AUROC)."""
+        self.loaded.model.eval()
+        margins = [float(self.margins(row)[0]) for row in rows]
+        return {"AUROC": auroc(margins, [row.correct[0] for row in rows])}
+
+    def margins(self, row: LabelledRow) -> torch.Tensor:
+        """z [answers]: log p("correct") − log p("wrong") after each answer to a question."""
+        model, pad = self.loaded.model, self.loaded.tokenizer.eos_token_id
+        embed = model.get_input_embeddings()
+        prompt = embed(
+            torch.tensor([encode_chat(self.loaded.tokenizer, row.question.prompt)], device=self.loaded.device)
+        )
+        if self.before is not None:
+            prompt = torch.cat([self.before.to(prompt)[None], prompt], 1)
+        n, start = len(row.answers), prompt.shape[1]
+        lengths = torch.tensor([len(ids) for ids in row.answers], device=self.loaded.device)
+        longest = int(lengths.max())
+        padded = [[*ids, *[pad] * (longest - len(ids))] for ids in row.answers]
+        with torch.no_grad(), self.adapters.active(TASK):
+            cache = DynamicCache(config=model.config)
+            model.model(inputs_embeds=prompt, past_key_values=cache, use_cache=True)
+            cache.batch_repeat_interleave(n)
+            seen = torch.arange(start + longest)[None] < start + lengths[:, None]
+            if longest:
+                ids = torch.tensor(padded, device=self.loaded.device)
+                model.model(inputs_embeds=embed(ids), attention_mask=seen.long(), past_key_values=cache, use_cache=True)
+        count = len(self.vectors.vectors)
+        with self.adapters.active(EVALUATION):
+            hidden = model.model(
+                inputs_embeds=self.vectors.vectors.to(prompt.dtype).expand(n, -1, -1),
+                attention_mask=torch.cat([seen, seen.new_ones(n, count)], 1).long(),
+                position_ids=start + lengths[:, None] + torch.arange(count, device=self.loaded.device),
+                past_key_values=cache,
+                use_cache=True,
+            )[0][:, -1]
+        logits = F.linear(hidden, model.get_output_embeddings().weight[self.words]).float()
+        return logits[:, 0] - logits[:, 1]
+
+    def save(self, out: Path) -> None:
+        """Write the vectors and the adapter of their places."""
+        self.vectors.save(out)
+        if self.config.form == "lora":
+            self.adapters.save(EVALUATION, out)
+
+
+def auroc(scores: list[float], right: list[bool]) -> float:
+    """The probability that a right answer scores above a wrong one; not a number where there are only such or such."""
+    return float(roc_auc_score(right, scores)) if len(set(right)) == 2 else float("nan")
+
+
+def _row(content: dict[str, Any]) -> LabelledRow:
+    question = question_of(content)
+    answers = [tuple(each["token_ids"]) for each in content["candidates"]]
+    return LabelledRow(question, tuple(answers), tuple(bool(each["correct"]) for each in content["candidates"]))

@@ -1,0 +1,44 @@
+"""Log-probabilities of responses with gradients, for every objective that tunes what a model writes."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+IGNORED = -100
+TOGETHER = 6
+"""Responses that are padded to one length."""
+Pair = tuple[list[int], list[int]]
+"""Prompt ids and response ids."""
+
+
+def mean_log_probs(model, pairs: list[Pair], before: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean token log-probability [n] of each response after its prompt, in front of which the vectors `before`
+    [k, hidden_size] may stand. The head sees response positions only."""
+    device = next(model.parameters()).device
+    ids = [torch.tensor(p + r, device=device) for p, r in pairs]
+    labels = [torch.tensor([IGNORED] * len(p) + r, device=device) for p, r in pairs]
+    mask = pad_sequence([torch.ones_like(i) for i in ids], batch_first=True)
+    target = pad_sequence(labels, batch_first=True, padding_value=IGNORED)
+    embedded = model.get_input_embeddings()(pad_sequence(ids, batch_first=True))
+    if before is not None:
+        count = len(before)
+        embedded = torch.cat([before.to(embedded.dtype).expand(len(pairs), -1, -1), embedded], 1)
+        mask = torch.cat([mask.new_ones(len(pairs), count), mask], 1)
+        target = torch.cat([target.new_full((len(pairs), count), IGNORED), target], 1)
+    hidden = model.model(inputs_embeds=embedded, attention_mask=mask, use_cache=False)[0]
+    target = target[:, 1:]
+    wanted = target != IGNORED
+    logits = model.lm_head(hidden[:, :-1][wanted]).float()
+    token = logits.log_softmax(-1).gather(-1, target[wanted][:, None])[:, 0]
+    row_of = wanted.nonzero()[:, 0]
+    totals = torch.zeros(len(pairs), device=device).index_add(0, row_of, token)
+    return totals / wanted.sum(1)
+
+
+def mean_log_probs_of_all(model, pairs: list[Pair], before: torch.Tensor | None = None) -> torch.Tensor:
+    """`mean_log_probs` of many pairs, those of similar length in one batch: padding would cost as much as text."""
+    by_length = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
+    parts = [by_length[i : i + TOGETHER] for i in range(0, len(pairs), TOGETHER)]
+    means = torch.cat([mean_log_probs(model, [pairs[i] for i in part], before) for part in parts])
+    return means[torch.tensor(by_length, device=means.device).argsort()]
