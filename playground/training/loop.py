@@ -98,9 +98,10 @@ class Training(Generic[Row]):
 
     def _rate(self, step: int) -> float:
         """Linear warm-up, then linear decay to a tenth."""
-        if step < self.config.warmup:
-            return (step + 1) / self.config.warmup
-        return 1 - 0.9 * (step - self.config.warmup) / max(1, self.config.steps - self.config.warmup)
+        warmup, last = self.config.warmup, self.config.decay or self.config.steps
+        if step < warmup:
+            return (step + 1) / warmup
+        return max(0.1, 1 - 0.9 * (step - warmup) / max(1, last - warmup))
 
     def run(
         self,

@@ -40,6 +40,7 @@ class Config(Record):
     rows_per_step: int = Field(8, ge=1, description="rows that share one optimiser step")
     learning_rate: float = Field(2e-4, gt=0, description="step size of the optimiser after the warm-up")
     warmup: int = Field(10, ge=0, description="steps over which the learning rate rises")
+    decay: int = Field(0, ge=0, description="step at which it has fallen to a tenth; 0: the last one")
     held_out: float = Field(0.05, ge=0, lt=1, description="share of the rows that is kept apart for measuring")
     evaluate_every: int = Field(50, ge=1, description="steps between two measurements on the held-out rows")
     save_every: int = Field(25, ge=1, description="steps between two checkpoints")
