@@ -143,9 +143,9 @@ class TestAdapters:
 
 def write_learned(folder, **kinds):
     """Save each kind's weights, by name, in `folder`."""
-    folder.mkdir(exist_ok=True)
     for kind, weights in kinds.items():
-        save_file(weights, folder / f"{kind}.safetensors")
+        (folder / KINDS[kind]).parent.mkdir(parents=True, exist_ok=True)
+        save_file(weights, folder / KINDS[kind])
     return folder
 
 
