@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from playground.jsonl import numbered_lines
 
 CORRECT_FROM = 0.7
 """From this Rouge-L on an answer counts as right (ASPIRE, arXiv 2310.11689, §5.1)."""
+MOST_TOKENS = 24
+"""At most so many tokens an answer, where answers are compared with gold ones."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,17 @@ def read_questions(path: Path) -> tuple[list[Question], list[str]]:
         first = f" First problem: {problems[0]}." if problems else ""
         raise UserError(f"The data {str(path)!r} holds no question with its answers.{first}")
     return rows, problems
+
+
+def read_all(paths: list[Path], say: Callable[[str], None]) -> list[Question]:
+    """The questions of several files; `say` is told of every bad row. Raises UserError as `read_questions` does."""
+    found = []
+    for path in paths:
+        rows, problems = read_questions(path)
+        found += rows
+        for problem in problems:
+            say(f"{path}, {problem}")
+    return found
 
 
 def question_of(content: Any) -> Question:

@@ -19,6 +19,7 @@ MAY = {
     "options": set(),
     "record": set(),
     "explain": {"errors"},
+    "questions": {"errors", "jsonl"},
     "settings": {"errors"},
     "models": PLAIN,
     "engine": PLAIN | {"models"},
@@ -27,10 +28,10 @@ MAY = {
     "branch": PLAIN | {"engine", "models"},
     "scorers": PLAIN | {"explain", "engine", "branch"},
     "decoders": PLAIN | {"engine", "models", "branch", "scorers"},
-    "training": PLAIN | {"explain", "models", "scorers", "decoders", "requests", "service", "store"},
+    "training": PLAIN | {"explain", "questions", "models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"explain", "decoders"},
     "service": PLAIN | {"models", "engine", "branch", "decoders", "scorers", "store", "requests"},
-    "evaluation": PLAIN | {"service", "requests", "decoders", "scorers", "models"},
+    "evaluation": PLAIN | {"questions", "engine", "service", "requests", "decoders", "scorers", "models"},
     "ui": PLAIN
     | {
         "service",
@@ -52,6 +53,7 @@ MAY = {
     "cli": PLAIN
     | {
         "explain",
+        "questions",
         "experiment",
         "ranking",
         "arena",
@@ -59,6 +61,7 @@ MAY = {
         "service",
         "requests",
         "decoders",
+        "scorers",
         "models",
         "ui",
         "bench",
@@ -96,7 +99,7 @@ def test_imports_point_downwards(path):
 
 
 # Where methods may be named: their own folder, what measures or trains with certain ones, and a command's front.
-NAMES_METHODS = ("decoders", "bench", "experiment", "training", "cli/evaluate")
+NAMES_METHODS = ("decoders", "bench", "experiment", "training", "evaluation/aspire", "cli/evaluate", "cli/train")
 QUOTED = re.compile(r"""'([^'\n]*)'|"([^"\n]*)"|`([^`]*)`""")
 
 
