@@ -231,6 +231,7 @@ def test_methods_list_their_options_as_json_schema(tiny):
         "reference",
         "aligned",
         "adapted",
+        "answers",
         "quarter",
     ]
     assert methods["dera"]["options"]["additionalProperties"] is False
