@@ -32,12 +32,9 @@ class Arena:
         self.playground = playground
         self.votes = VoteStore(playground.database)
         self.spec = playground.catalogue.arena
+        self.voter = playground.voter
         self._secret = playground.secret
         self._chance = random.SystemRandom()
-
-    def voter(self, visitor: str) -> str:
-        """The stored id of a visitor: a hash with this server's secret in it."""
-        return hashlib.sha256(f"{self._secret} voter {visitor}".encode()).hexdigest()[:16]
 
     def fresh_prompt(self) -> str:
         """A prompt from the pool."""

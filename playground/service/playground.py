@@ -4,6 +4,7 @@ talks to the engine or the store.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
@@ -21,6 +22,7 @@ from playground.record import LaneRecord, RunRecord
 from playground.requests import LaneRequest, PromptRequest, RunRequest
 from playground.scorers import ScorerChoice
 from playground.service.archive import Archive
+from playground.service.calibration import Calibration, read_calibration
 from playground.service.memory import Memory
 from playground.service.methods import list_methods, options_schema
 from playground.service.running import LaneRun, Run
@@ -44,6 +46,10 @@ class Playground:
     def secret(self) -> str:
         """What ids that leave this server are sealed with."""
         return self.settings.secret or self.database.secret
+
+    def voter(self, visitor: str) -> str:
+        """The stored id of a visitor who votes or judges: a hash with this server's secret in it."""
+        return hashlib.sha256(f"{self.secret} voter {visitor}".encode()).hexdigest()[:16]
 
     def close(self) -> None:
         self.engine.close()
@@ -190,6 +196,11 @@ class Playground:
             given = Draft(lane, 0, token_ids=[*ids, lane.tokenizer.eos_token_id] if ids else [], text=response)
             tasks.append(self.engine.submit(choice.run(lane, writer, [given])))
         return [task.wait()[0] for task in tasks]
+
+    def calibration(self, variant: str) -> Calibration | None:
+        """The calibration beside what a variant has learned, if there is one."""
+        spec = self.catalogue.variants.get(variant)
+        return read_calibration(spec.folders) if spec else None
 
     def learned_variant(self, name: str) -> str:
         """The variant of what was learned, given by a variant's name or as a folder, which is added to the catalogue.

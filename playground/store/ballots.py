@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from playground.errors import UserError, shown
+from playground.jsonl import as_lines
 from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS
 
 FORMATS = ("rrhf", "trl", "csv", "parquet")
@@ -85,9 +86,9 @@ def trl_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def write_votes(votes: list[dict[str, Any]], form: str) -> bytes:
     """Votes in one of FORMATS. Raises UserError for another."""
     if form == "rrhf":
-        return _lines(rrhf_rows(votes))
+        return as_lines(rrhf_rows(votes))
     if form == "trl":
-        return _lines(trl_rows(votes))
+        return as_lines(trl_rows(votes))
     if form not in FORMATS:
         raise UserError(f"The format {shown(form)} is not known; choose one of: {', '.join(FORMATS)}.")
     table = pd.DataFrame(
@@ -148,7 +149,3 @@ def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
     if not good:
         raise UserError(f"Vote {number} of the file is damaged or lacks columns; nothing was imported.")
     return vote
-
-
-def _lines(rows: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

@@ -18,7 +18,7 @@ from typing import Any
 from playground.errors import UserError
 from playground.jsonl import numbered_lines
 from playground.models.fetch import Progress
-from playground.questions import Question, is_correct, read_questions
+from playground.questions import MOST_TOKENS, Question, is_correct, read_questions
 from playground.requests import LaneRequest
 from playground.service import Playground
 from playground.settings import Settings
@@ -32,8 +32,6 @@ SEARCH = "beam"
 """The method that finds the answers."""
 AT_ONCE = 48
 """Questions whose answers are written to the file together."""
-MOST_TOKENS = 24
-"""At most so many tokens an answer."""
 
 
 def label(
