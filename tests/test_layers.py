@@ -28,7 +28,7 @@ MAY = {
     "branch": PLAIN | {"engine", "models"},
     "scorers": PLAIN | {"explain", "engine", "branch"},
     "decoders": PLAIN | {"engine", "models", "branch", "scorers"},
-    "training": PLAIN | {"explain", "models", "scorers", "decoders", "requests", "service", "store"},
+    "training": PLAIN | {"questions", "explain", "models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"explain", "decoders"},
     "service": PLAIN | {"models", "engine", "branch", "decoders", "scorers", "store", "requests"},
     "evaluation": PLAIN | {"service", "requests", "decoders", "scorers", "models"},

@@ -73,8 +73,8 @@ def write_judgements(judgements: list[dict[str, Any]], raw: bool) -> bytes:
 
 
 def curve(judgements: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Points {"coverage", "accuracy", "threshold"} by rising coverage: of the marked answers whose score is at least the
-    threshold, the share among all, and the share of right ones among them. Empty where there are fewer than ENOUGH
+    """Points {"coverage", "accuracy", "threshold"} by rising coverage: of the marked answers whose score is at least
+    the threshold, the share among all, and the share of right ones among them. Empty where there are fewer than ENOUGH
     marks, or of one kind only."""
     if len(judgements) < ENOUGH or len({row["right"] for row in judgements}) < 2:
         return []

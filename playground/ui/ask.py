@@ -14,7 +14,7 @@ from playground.selective import METHOD, WANTED, Answered, Points, Selective, ch
 from playground.store.judgements import ENOUGH
 from playground.ui.board import DataView
 from playground.ui.compare import Sessions
-from playground.ui.controls import chosen, control, offer
+from playground.ui.controls import control, offer
 from playground.ui.errors import in_words
 from playground.ui.examples import QUESTIONS
 
@@ -233,8 +233,8 @@ def _view(name: str) -> DataView:
 def _how_to_calibrate() -> str:
     return (
         "There is no calibration of this model with these options, so how often its answers are right is not known. "
-        f"Make one with `python -m playground calibrate {METHOD.name} --data QA.jsonl --accuracy 0.8`, or mark at least "
-        f"{ENOUGH} answers below as right and wrong."
+        f"Make one with `python -m playground calibrate {METHOD.name} --data QA.jsonl --accuracy 0.8`, or mark at "
+        f"least {ENOUGH} answers below as right or wrong."
     )
 
 

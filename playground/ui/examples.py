@@ -17,20 +17,20 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 )
 
 _BAKERY = (
-    "The bakery on Mill Street opens at six in the morning and closes at two. On Sundays it stays shut. Its owner, Rosa "
-    "Lindqvist, bakes rye bread on Fridays only."
+    "The bakery on Mill Street opens at six in the morning and closes at two. On Sundays it stays shut. Its owner, "
+    "Rosa Lindqvist, bakes rye bread on Fridays only."
 )
 _BRIDGE = (
     "The old bridge over the Aldern is 212 metres long. It was designed by the engineer Paul Meunier and finished in "
     "1874. After the flood of 1930 two of its wooden arches were replaced by steel ones."
 )
 _BEES = (
-    "A honeybee colony has a single queen, some hundred drones and up to sixty thousand workers. In summer a worker lives "
-    "for about six weeks. Workers that hatch in autumn live through the winter."
+    "A honeybee colony has a single queen, some hundred drones and up to sixty thousand workers. In summer a worker "
+    "lives for about six weeks. Workers that hatch in autumn live through the winter."
 )
 _POLE = (
-    "Roald Amundsen and four companions reached the South Pole on 14 December 1911. Robert Scott arrived there five weeks "
-    "later. Amundsen's party travelled with dog sledges, Scott's men pulled theirs by hand."
+    "Roald Amundsen and four companions reached the South Pole on 14 December 1911. Robert Scott arrived there five "
+    "weeks later. Amundsen's party travelled with dog sledges, Scott's men pulled theirs by hand."
 )
 QUESTIONS: tuple[tuple[str, str, str], ...] = (
     ("Bakery: opening", "When does the bakery open?", _BAKERY),
