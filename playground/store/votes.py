@@ -1,7 +1,8 @@
 """Battles and votes: two answers of one run, shown without their methods, and what a person said of them.
 
 A flat row of a vote holds all of it: the battle, the vote, the prompt, and each side's method, options, models, answer
-and price; side a is the one that was shown first.
+and price; side a is the one that was shown first. An abstention is told by its finish_reason, "abstained", and by the
+answer that was withheld.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _SIDE = ("method", "options", "models", "text", "finish_reason", "seconds", "for
 FIELDS = (
     *("battle", "created", "voter", "choice", "reasons", "note", "category", "hidden"),
     *("prompt", "system", "earlier", "seed", "max_new_tokens", "software"),
-    *(f"{name}_{side}" for side in "ab" for name in _SIDE),
+    *(f"{name}_{side}" for side in "ab" for name in (*_SIDE, "withheld")),
 )
 """The columns of a flat row."""
 JSON_FIELDS = ("reasons", "earlier", "options_a", "options_b", "models_a", "models_b")
@@ -37,6 +38,13 @@ _JOINED = """votes v join battles b on b.id = v.battle
 def _columns(*names: str) -> str:
     """Columns of both lanes of a battle."""
     return ", ".join(f"l{side}.{name} as {name}_{side}" for side in "ab" for name in names)
+
+
+_WITHHELD = ", ".join(
+    f"""case when l{side}.finish_reason = 'abstained' then coalesce(json_extract(l{side}.detail, '$.withheld'), '')
+        else '' end as withheld_{side}"""
+    for side in "ab"
+)
 
 
 def now() -> str:
@@ -135,7 +143,7 @@ class VoteStore:
         only if asked for."""
         query = f"""
             select b.id as battle, v.created, b.voter, v.choice, v.reasons, v.note, b.category, v.hidden,
-                   r.prompt, r.system, r.earlier, r.seed, r.max_new_tokens, r.software, {_columns(*_SIDE)}
+                   r.prompt, r.system, r.earlier, r.seed, r.max_new_tokens, r.software, {_columns(*_SIDE)}, {_WITHHELD}
             from {_JOINED} join runs r on r.id = b.run
             where (:hidden or not v.hidden) and (:since is null or v.created >= :since)
                   and (:method is null or :method in (la.method, lb.method)) and (:voter is null or b.voter = :voter)
@@ -166,7 +174,7 @@ class VoteStore:
                             "position": position,
                             "status": "done",
                             "token_ids": "[]",
-                            "detail": '{"tokens": []}',
+                            "detail": json.dumps({"tokens": []} | _decision(row, side)),
                         }
                         | {name: row[f"{name}_{side}"] for name in _SIDE if f"{name}_{side}" not in JSON_FIELDS}
                         | {name: json.dumps(row[f"{name}_{side}"]) for name in ("options", "models")}
@@ -186,8 +194,8 @@ class VoteStore:
             self._note("hide" if hidden else "show", battle, reason)
 
     def forget(self, voter: str) -> int:
-        """Delete all votes and battles of a voter with their prompts and answers, as the law lets people ask; returns
-        how many votes. Logged without the voter's id."""
+        """Delete all votes, battles and judgements of a voter with their prompts and answers, as the law lets people
+        ask; returns how many votes. Logged without the voter's id."""
         with self._lock, self._db.atomic():
             of = "(select id from battles where voter = ?)"
             runs = [row["run"] for row in self._db.query("select run from battles where voter = ?", [voter])]
@@ -196,6 +204,7 @@ class VoteStore:
             for run in runs:
                 self._db.execute("delete from lanes where run = ?", [run])
                 self._db.execute("delete from runs where id = ?", [run])
+            self._db.execute("delete from judgements where voter = ?", [voter])
             self._note("forget", "a voter", f"{count} votes, on request")
         return count
 
@@ -206,6 +215,12 @@ class VoteStore:
 
     def _note(self, act: str, target: str, reason: str) -> None:
         self._db["acts"].insert({"created": now(), "act": act, "target": target, "reason": reason})
+
+
+def _decision(row: dict[str, Any], side: str) -> dict[str, Any]:
+    """What a lane's detail says of an abstention."""
+    abstained = row[f"finish_reason_{side}"] == "abstained"
+    return {"abstained": True, "withheld": row[f"withheld_{side}"]} if abstained else {}
 
 
 @contextmanager

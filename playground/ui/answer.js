@@ -49,7 +49,7 @@ function dial(value, given) {
     'aria-valuenow': Math.round(100 * share),
     'aria-valuetext': `${percent}, threshold ${Math.round(100 * least)} %` };
   for (const [name, what] of Object.entries(words)) meter.setAttribute(name, what);
-  meter.append(part('p', '', known ? 'right at this score' : 'score, not calibrated'));
+  meter.append(part('p', '', known ? 'of answers at this score are right' : 'e to the power of the score; not calibrated'));
   return meter;
 }
 
@@ -61,6 +61,7 @@ function draw() {
   if (!value || value.confidence === undefined) {
     root.replaceChildren(part('p', 'empty', value && value.waiting ? 'Looking for the likeliest answers…'
       : 'Ask a question. The answer appears here with its confidence.'));
+    if (value && value.waiting) root.scrollIntoView({ block: 'nearest' });
     return;
   }
   const given = value.confidence >= value.threshold, words = part('div', 'words'), said = part('div', 'said');

@@ -22,7 +22,7 @@ _HERE = Path(__file__).parent
 LOWEST = -8.0
 """Where the slider begins: below all scores that occur, so that every answer is given."""
 _BY_THRESHOLD = "threshold"
-_WAYS = [("by threshold", _BY_THRESHOLD), *((f"by {wanted} wanted", wanted) for wanted in WANTED)]
+_WAYS = [_BY_THRESHOLD, *WANTED]
 _DECIDE = "(threshold, value) => value && value.confidence !== undefined ? { ...value, threshold } : value"
 """The answer is decided anew in the browser: no model is asked, and nothing waits."""
 
@@ -56,7 +56,8 @@ class AskTab:
                     examples_per_page=len(QUESTIONS),
                     elem_id="ask-examples",
                 )
-                with gr.Accordion("Model and search", open=False):
+                self.beams = _view("beams")
+                with gr.Accordion("Model and search", open=False, elem_id="ask-options"):
                     self.options = [control(name, field, field["default"]) for name, field in schema.items()]
             with gr.Column(scale=3, min_width=320):
                 self.answer = _view("answer")
@@ -67,22 +68,17 @@ class AskTab:
                         value=LOWEST,
                         step=0.01,
                         label="Threshold",
-                        info="Below this score: I don't know",
-                        min_width=240,
+                        min_width=200,
                         scale=3,
                         elem_id="threshold",
                     )
                     self.way = gr.Radio(
-                        _WAYS, value=_BY_THRESHOLD, label="Set it", min_width=160, scale=2, elem_id="way"
+                        _WAYS, value=_BY_THRESHOLD, label="Set by", min_width=160, scale=4, elem_id="way"
                     )
                     self.percent = gr.Number(
-                        80, label="Wanted, %", minimum=0, maximum=100, visible=False, min_width=90, elem_id="percent"
+                        80, label="Wanted, %", minimum=0, maximum=100, visible=False, min_width=80, elem_id="percent"
                     )
                 self.place = gr.Markdown("", elem_id="place")
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=2, min_width=300):
-                self.beams = _view("beams")
-            with gr.Column(scale=3, min_width=320):
                 self.chart = gr.Plot(show_label=False, visible=False, elem_id="coverage")
         self.answered = gr.State(None)
         self._wire(ask, examples, visitor)
@@ -234,7 +230,7 @@ def _how_to_calibrate() -> str:
     return (
         "There is no calibration of this model with these options, so how often its answers are right is not known. "
         f"Make one with `python -m playground calibrate {METHOD.name} --data QA.jsonl --accuracy 0.8`, or mark at "
-        f"least {ENOUGH} answers below as right or wrong."
+        f"least {ENOUGH} answers as right or wrong, some of each."
     )
 
 
@@ -242,6 +238,6 @@ def _in_words(at: dict[str, float] | None, source: str) -> str:
     if at is None:
         return f"No score was so high ({source}): at this threshold nothing is answered."
     return (
-        f"At this threshold **{at['coverage']:.0%}** of the questions are answered, **{at['accuracy']:.0%}** of these "
-        f"correctly ({source})."
+        f"At this threshold **{100 * at['coverage']:.0f} %** of the questions are answered, "
+        f"**{100 * at['accuracy']:.0f} %** of these correctly ({source})."
     )
