@@ -26,17 +26,17 @@ class JudgementStore:
     """The judgements of a database. A mark is on the disk when `mark` returns."""
 
     def __init__(self, connection: Connection):
-        self._db, self._lock = connection.db, connection.lock
+        self._db, self._lock, self._writing = connection.db, connection.lock, connection.writing
 
     def mark(self, judgement: dict[str, Any]) -> None:
         """Keep a judgement (FIELDS without `created`) in the place of the one that its voter gave before, if any."""
-        with self._lock, self._db.atomic():
+        with self._writing():
             self._db["judgements"].insert(judgement | {"created": now()}, pk=KEY, replace=True)
 
     def unmark(self, judgement: dict[str, Any]) -> None:
         """Remove the mark with this KEY, if there is one."""
         where = " and ".join(f"{name} = :{name}" for name in KEY)
-        with self._lock, self._db.atomic():
+        with self._writing():
             self._db.execute(f"delete from judgements where {where}", {name: judgement[name] for name in KEY})
 
     def rows(self, **wanted: str) -> list[dict[str, Any]]:

@@ -56,12 +56,12 @@ class VoteStore:
     """Battles and votes of a database. A vote is on the disk when `vote` returns."""
 
     def __init__(self, connection: Connection):
-        self._db, self._lock = connection.db, connection.lock
+        self._db, self._lock, self._writing = connection.db, connection.lock, connection.writing
 
     def add_battle(self, battle: str, run: str, voter: str, first: int, category: str = "") -> None:
         """Note a battle between the two lanes of a saved run; lane `first` (0 or 1) is shown as A."""
         row = {"id": battle, "run": run, "voter": voter, "created": now(), "first": first, "category": category}
-        with self._lock, self._db.atomic():
+        with self._writing():
             self._db["battles"].insert(row)
 
     def battle(self, battle: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class VoteStore:
             "created": now(),
         }
         try:
-            with self._lock, self._db.atomic():
+            with self._writing():
                 self._db["votes"].insert(row)
         except sqlite3.IntegrityError:
             raise UserError("This battle has been voted on; a vote counts once. Ask for the next one.") from None
@@ -155,7 +155,7 @@ class VoteStore:
         """Keep flat rows that came from elsewhere; those whose battle is known are passed over. Returns how many are
         new. All or nothing."""
         new = 0
-        with self._lock, self._db.atomic():
+        with self._writing():
             for row in rows:
                 if list(self._db.query("select 1 from battles where id = ?", [row["battle"]])):
                     continue
@@ -189,14 +189,14 @@ class VoteStore:
     def hide(self, battle: str, hidden: bool, reason: str) -> None:
         """Hide a vote from counts and exports, or show it again; nothing is deleted, and the act is logged."""
         self.battle(battle)
-        with self._lock, self._db.atomic():
+        with self._writing():
             self._db.execute("update votes set hidden = ? where battle = ?", [int(hidden), battle])
             self._note("hide" if hidden else "show", battle, reason)
 
     def forget(self, voter: str) -> int:
         """Delete all votes, battles and judgements of a voter with their prompts and answers, as the law lets people
         ask; returns how many votes. Logged without the voter's id."""
-        with self._lock, self._db.atomic():
+        with self._writing():
             of = "(select id from battles where voter = ?)"
             runs = [row["run"] for row in self._db.query("select run from battles where voter = ?", [voter])]
             count = self._db.execute(f"delete from votes where battle in {of}", [voter]).rowcount
