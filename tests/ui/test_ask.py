@@ -58,9 +58,7 @@ def set_threshold(page, value):
     field.press("Tab")
 
 
-def test_a_question_is_asked_decided_anew_and_judged(page, calibrated, asked):
-    page.reload()
-    page.get_by_role("tab", name="Ask").click()
+def test_a_question_is_asked_decided_anew_and_judged(calibrated, page, asked):
     expect(page.locator("#threshold input[type=number]")).to_have_value("-4.9")
     page.get_by_role("button", name=QUESTIONS[0][0]).click()  # one click asks
     expect(page.locator(".answer .dial")).to_be_visible()
