@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -73,6 +74,17 @@ def read_questions(path: Path) -> tuple[list[Question], list[str]]:
         first = f" First problem: {problems[0]}." if problems else ""
         raise UserError(f"The data {str(path)!r} holds no question with its answers.{first}")
     return rows, problems
+
+
+def read_all(paths: list[Path], say: Callable[[str], None]) -> list[Question]:
+    """The questions of several files; `say` is told of every bad row. Raises UserError as `read_questions` does."""
+    found = []
+    for path in paths:
+        rows, problems = read_questions(path)
+        found += rows
+        for problem in problems:
+            say(f"{path}, {problem}")
+    return found
 
 
 def question_of(content: Any) -> Question:

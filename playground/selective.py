@@ -5,6 +5,7 @@ its answers. The page comes through here; the method itself is in `decoders`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from sklearn.isotonic import IsotonicRegression
@@ -14,20 +15,21 @@ from playground.decoders.base import Decoder
 from playground.errors import UserError
 from playground.models.prompts import plain_ids
 from playground.models.specs import kinds_in
+from playground.policy import Policy
 from playground.questions import MOST_TOKENS, ask
 from playground.record import RunRecord
 from playground.requests import LaneRequest, RunRequest
+from playground.scorers import ScorerChoice
 from playground.service import Playground
-from playground.service.calibration import Calibration
-from playground.store.judgements import JudgementStore, curve
+from playground.service.calibration import ROUNDING, Calibration, Point, curve
+from playground.store.judgements import JudgementStore
 
 METHOD: Decoder | None = next((method for method in DECODERS.values() if method.abstains), None)
 """The first method that abstains: it answers the questions."""
 WANTED = ("accuracy", "coverage")
 """What a threshold may be looked up for."""
-Points = list[dict[str, float]]
-"""Of a curve: {"coverage", "accuracy", "threshold"} by rising coverage. At a threshold, those answers are given whose
-score reaches it: coverage is their share, accuracy the share of right ones among them."""
+ENOUGH = 10
+"""From so many marks on, right and wrong ones among them, they make a curve."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,8 @@ class Selective:
         a passage that is longer than the model can read: nothing is cut."""
         if not question.strip():
             raise UserError("The question is empty; type one or pick an example.")
+        options = options | {"evaluation": _evaluation(options["variant"])}
         lane = LaneRequest.checked(method=METHOD.name, options=options)
-        evaluation = f"{type(lane.options).model_fields['evaluation'].default}(asked={lane.options.variant})"
-        lane = LaneRequest.checked(method=METHOD.name, options=lane.options.model_dump() | {"evaluation": evaluation})
         request = RunRequest.checked(prompt=ask(question, context), lanes=[lane], max_new_tokens=MOST_TOKENS)
         for variant in self.playground.memory.variants_of(lane.options.variant):
             self._check_length(variant, question.strip(), context.strip())
@@ -98,8 +99,12 @@ class Selective:
 
     def calibration(self, options: dict[str, Any]) -> Calibration | None:
         """The calibration that holds for these options of the method, if there is one."""
-        found = self.playground.calibration(options["variant"])
-        fits = found and all(getattr(found, name) == options[name] for name in ("alpha", "beams"))
+        try:
+            policy = self.playground.catalogue.resolve(Policy(options["variant"]))
+        except UserError:  # told when a question is asked
+            return None
+        found = self.playground.calibration(policy.names[0]) if policy.plain else None
+        fits = found and (found.alpha, found.evaluation) == (options["alpha"], _evaluation(options["variant"]))
         return found if fits else None
 
     def toggle(self, visitor: str, answered: Answered, number: int, right: bool) -> None:
@@ -120,42 +125,37 @@ class Selective:
         named = {name: getattr(answered, name) for name in ("question", "context", "fingerprint")}
         return named | {"voter": self.playground.voter(visitor)}
 
-    def own_curve(self, model: str) -> Points:
-        """Accuracy over coverage by people's marks of the answers of a model, with the weights that were judged
-        last; empty where there are too few."""
+    def marked(self, model: str) -> list[dict[str, Any]]:
+        """People's judgements of the answers of a model, with the weights that were judged last."""
         rows = self.judgements.rows(variant=model)
-        return curve([row for row in rows if row["fingerprint"] == rows[-1]["fingerprint"]])
+        return [row for row in rows if row["fingerprint"] == rows[-1]["fingerprint"]]
 
 
-def threshold_for(points: Points, wanted: str, share: float) -> float:
-    """The threshold at which a curve has at least this accuracy at its largest coverage, or at least this coverage at
-    its largest threshold. Raises UserError that tells the best accuracy, if it is not reached."""
-    reached = [point for point in points if point[wanted] >= share]
-    if not reached:
-        best = max(points, key=lambda point: point[wanted])
-        raise UserError(
-            f"An {wanted} of {share:.0%} is not reached; the best is {best[wanted]:.0%}, at a coverage of "
-            f"{best['coverage']:.0%}. Ask for less."
-        )
-    return reached[-1 if wanted == "accuracy" else 0]["threshold"]
+def _evaluation(variant: str) -> ScorerChoice:
+    """The model's own self-evaluation."""
+    return ScorerChoice(f"{METHOD.options.model_fields['evaluation'].default}(asked={variant})")
 
 
-def place(points: Points, threshold: float) -> dict[str, float] | None:
+def marked_curve(judgements: list[dict[str, Any]]) -> list[Point]:
+    """Accuracy over coverage by people's marks; empty where there are fewer than ENOUGH, or of one kind only."""
+    right = [row["right"] for row in judgements]
+    return curve([row["score"] for row in judgements], right) if len(right) >= ENOUGH and len(set(right)) == 2 else []
+
+
+def place(points: list[Point], threshold: float) -> Point | None:
     """Where a threshold stands on a curve; None if it lies above all scores, so that nothing is answered."""
-    return next((point for point in reversed(points) if point["threshold"] >= threshold), None)
+    return next((point for point in reversed(points) if round(point.threshold + ROUNDING, 5) >= threshold), None)
 
 
-def chances(points: Points) -> list[tuple[float, float]]:
+def chances(points: list[Point]) -> list[tuple[float, float]]:
     """(score, share of right answers at this score), by rising score. The share never falls as the score rises: an
     isotonic regression over the parts of the curve between its points. Empty where the curve is."""
     if not points:
         return []
-    shares, weights, before = [], [], (0.0, 0.0)
-    for point in points:
-        now = point["coverage"], point["coverage"] * point["accuracy"]
-        weights.append(now[0] - before[0])
-        shares.append((now[1] - before[1]) / weights[-1] if weights[-1] else 0.0)
-        before = now
-    scores = [point["threshold"] for point in points]
-    fitted = IsotonicRegression(y_min=0, y_max=1).fit_transform(scores, shares, sample_weight=weights)
+    coverage = [0.0, *(point.coverage for point in points)]
+    right = [0.0, *(point.coverage * point.accuracy for point in points)]
+    parts = [after - before for before, after in pairwise(coverage)]
+    shares = [(after - before) / part for (before, after), part in zip(pairwise(right), parts, strict=True)]
+    scores = [point.threshold for point in points]
+    fitted = IsotonicRegression(y_min=0, y_max=1).fit_transform(scores, shares, sample_weight=parts)
     return sorted(zip(scores, map(float, fitted), strict=True))

@@ -18,8 +18,8 @@ MAY = {
     "policy": {"errors"},
     "options": set(),
     "record": set(),
-    "questions": {"errors", "jsonl"},
     "explain": {"errors"},
+    "questions": {"errors", "jsonl"},
     "settings": {"errors"},
     "models": PLAIN,
     "engine": PLAIN | {"models"},
@@ -28,10 +28,10 @@ MAY = {
     "branch": PLAIN | {"engine", "models"},
     "scorers": PLAIN | {"explain", "engine", "branch"},
     "decoders": PLAIN | {"engine", "models", "branch", "scorers"},
-    "training": PLAIN | {"questions", "explain", "models", "scorers", "decoders", "requests", "service", "store"},
+    "training": PLAIN | {"explain", "questions", "models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"explain", "decoders"},
     "service": PLAIN | {"models", "engine", "branch", "decoders", "scorers", "store", "requests"},
-    "evaluation": PLAIN | {"service", "requests", "decoders", "scorers", "models"},
+    "evaluation": PLAIN | {"questions", "engine", "service", "requests", "decoders", "scorers", "models"},
     "ui": PLAIN
     | {
         "service",
@@ -50,11 +50,12 @@ MAY = {
     "bench": PLAIN | {"service", "requests", "models", "engine"},
     "ranking": PLAIN,
     "arena": PLAIN | {"service", "requests", "decoders", "store", "ranking"},
-    "selective": PLAIN | {"service", "requests", "decoders", "store", "models", "questions"},
+    "selective": PLAIN | {"service", "requests", "decoders", "scorers", "store", "models", "questions"},
     "experiment": PLAIN | {"service", "requests", "training", "evaluation", "figures", "models"},
     "cli": PLAIN
     | {
         "explain",
+        "questions",
         "experiment",
         "ranking",
         "arena",
@@ -62,6 +63,7 @@ MAY = {
         "service",
         "requests",
         "decoders",
+        "scorers",
         "models",
         "ui",
         "bench",
@@ -99,7 +101,7 @@ def test_imports_point_downwards(path):
 
 
 # Where methods may be named: their own folder, what measures or trains with certain ones, and a command's front.
-NAMES_METHODS = ("decoders", "bench", "experiment", "training", "cli/evaluate")
+NAMES_METHODS = ("decoders", "bench", "experiment", "training", "evaluation/aspire", "cli/evaluate", "cli/train")
 QUOTED = re.compile(r"""'([^'\n]*)'|"([^"\n]*)"|`([^`]*)`""")
 
 

@@ -1,18 +1,23 @@
-"""Selective prediction: questions that can be asked, thresholds that keep what was wanted, chances that never fall."""
+"""Selective prediction: questions that can be asked, curves of people's marks, chances that never fall."""
+
+from itertools import pairwise
 
 import pytest
 
 from playground.errors import UserError
-from playground.selective import METHOD, Selective, chances, place, threshold_for
-from playground.service.calibration import Calibration
+from playground.selective import ENOUGH, Selective, chances, marked_curve, place
+from playground.service.calibration import Calibration, Point
 
 OPTIONS = {"variant": "answers", "alpha": 0.25, "beams": 3}
 POINTS = [
-    {"coverage": 0.1, "accuracy": 1.0, "threshold": -0.2},
-    {"coverage": 0.4, "accuracy": 0.9, "threshold": -0.5},
-    {"coverage": 0.6, "accuracy": 0.7, "threshold": -0.9},
-    {"coverage": 0.8, "accuracy": 0.75, "threshold": -1.1},
-    {"coverage": 1.0, "accuracy": 0.6, "threshold": -2.0},
+    Point(coverage=coverage, accuracy=accuracy, threshold=threshold)
+    for coverage, accuracy, threshold in (
+        (0.1, 1.0, -0.2),
+        (0.4, 0.9, -0.5),
+        (0.6, 0.7, -0.9),
+        (0.8, 0.75, -1.1),
+        (1.0, 0.6, -2.0),
+    )
 ]
 
 
@@ -67,28 +72,38 @@ def test_a_model_without_a_self_evaluation_is_refused_by_its_name(selective, tin
         selective.answered("Where?", "", run)
 
 
-def test_a_calibration_holds_for_its_own_search_alone(selective, tiny, monkeypatch):
-    fields = {"variant": "answers", "alpha": 0.25, "beams": 3, "n": 9, "threshold": -1, "wanted": {"accuracy": 0.7}}
-    found = Calibration(**fields, curves={METHOD.name: POINTS})
-    monkeypatch.setattr(tiny, "calibration", lambda variant: found if variant == "answers" else None)
+def test_a_calibration_holds_for_its_own_score_alone(selective, tiny, monkeypatch):
+    found = Calibration(
+        **{"variant": "answers", "fingerprint": "", "measure": "m", "alpha": 0.25, "evaluation": "p_correct"},
+        **{"beams": 3, "n": 9, "wanted": {"accuracy": 0.7}, "curves": {"m": POINTS}},
+        **POINTS[3].model_dump(),
+    )
+    monkeypatch.setattr(tiny, "calibration", lambda variant: found)
     assert selective.calibration(OPTIONS) == found
-    for other in ({"alpha": 0.5}, {"beams": 4}, {"variant": "reference"}):
-        assert selective.calibration(OPTIONS | other) is None
+    for other in ({"alpha": 0.5}, {"variant": "reference"}, {"variant": "0.5*answers"}, {"variant": "nobody"}):
+        assert selective.calibration(OPTIONS | other) is None, other
 
 
-def test_a_threshold_keeps_what_was_wanted_and_answers_most(selective):
-    assert threshold_for(POINTS, "accuracy", 0.75) == -1.1
-    assert threshold_for(POINTS, "accuracy", 0.95) == -0.2
-    assert threshold_for(POINTS, "coverage", 0.5) == -0.9
-    assert threshold_for(POINTS, "coverage", 1.0) == -2.0
-    with pytest.raises(UserError, match="accuracy of 85% is not reached; the best is 75%, at a coverage of 80%"):
-        threshold_for(POINTS[2:], "accuracy", 0.85)
+def marks(*right):
+    return [{"score": -float(n), "right": each} for n, each in enumerate(right)]
+
+
+def test_marks_make_a_curve():
+    points = marked_curve(marks(*[True] * 6, *[False] * 4))
+    assert (points[5].coverage, points[5].accuracy) == (0.6, 1.0)
+    assert (points[-1].coverage, points[-1].accuracy) == (1.0, 0.6)
+
+
+def test_too_few_marks_or_marks_of_one_kind_make_no_curve():
+    assert marked_curve(marks(*[True, False] * (ENOUGH // 2)))
+    assert marked_curve(marks(*[True, False] * (ENOUGH // 2 - 1))) == []
+    assert marked_curve(marks(*[True] * 2 * ENOUGH)) == []
 
 
 def test_a_threshold_stands_where_its_answers_end():
-    assert place(POINTS, -0.5)["coverage"] == 0.4
-    assert place(POINTS, -0.6)["coverage"] == 0.4
-    assert place(POINTS, -9)["coverage"] == 1.0
+    assert place(POINTS, -0.5).coverage == 0.4
+    assert place(POINTS, -0.6).coverage == 0.4
+    assert place(POINTS, -9).coverage == 1.0
     assert place(POINTS, -0.1) is None
 
 
@@ -97,6 +112,6 @@ def test_the_chance_of_being_right_never_falls_as_the_score_rises_and_is_right_o
     scores, shares = zip(*found, strict=True)
     assert list(scores) == sorted(scores)
     assert list(shares) == sorted(shares)
-    parts = [b["coverage"] - a["coverage"] for a, b in zip([{"coverage": 0}, *POINTS], POINTS, strict=False)]
+    parts = [after - before for before, after in pairwise([0.0, *(point.coverage for point in POINTS)])]
     assert sum(part * share for part, share in zip(reversed(parts), shares, strict=True)) == pytest.approx(0.6)
     assert chances([]) == []

@@ -132,8 +132,8 @@ class Lane:
     """Where a method works: the prompt as ids, limits, random numbers, and what it has to show for itself.
 
     encode: variant → prompt ids of that variant. ask: (variant, another prompt) → its ids. resolve: a policy → the same
-    over variants only, its named mixtures written out. calibrated: a policy → the threshold that was found for its
-    confidence, if one was. begin: token ids that open the answer, whatever would be drawn.
+    over variants only, its named mixtures written out. calibrated: (policy, α, what evaluates) → the threshold that was
+    found for its confidence, if one was. begin: token ids that open the answer, whatever would be drawn.
     kept: what scorers keep as long as the lane lasts. listener: told of every draft that grew.
     """
 
@@ -148,7 +148,7 @@ class Lane:
     prompt: str = ""
     ask: Callable[[str, str], list[int]] | None = None
     resolve: Callable[[Policy], Policy] = Policy
-    calibrated: Callable[[Policy], float | None] = lambda policy: None
+    calibrated: Callable[[Policy, float, str], float | None] = lambda policy, alpha, evaluation: None
     kept: dict[Any, Any] = field(default_factory=dict)
     answer: Draft | None = None
     stopped: bool = False

@@ -1,10 +1,12 @@
-"""evaluate: measures over files of prompts, pairs and labels."""
+"""evaluate, calibrate: measures over files of prompts, pairs and labels, and a threshold chosen by them."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import Any
 
 from playground.cli.common import Commands, add_json, add_limit, command, group, print_found, service
 from playground.errors import UserError
@@ -13,8 +15,9 @@ from playground.errors import UserError
 def add(commands: Commands) -> None:
     """Declare the commands of this file."""
     evaluate = group(commands, "evaluate", "measure over files")
-    for add_one in (_add_dera, _add_rrhf, _add_rain, _add_judges, _add_refusals):
+    for add_one in (_add_dera, _add_rrhf, _add_rain, _add_judges, _add_refusals, _add_aspire):
         add_one(evaluate)
+    _add_calibration(group(commands, "calibrate", "choose a threshold on questions with known answers"))
 
 
 def _add_dera(evaluate: Commands) -> None:
@@ -170,3 +173,126 @@ def _refusals(arguments: argparse.Namespace) -> None:
     from playground.jsonl import read_texts
 
     print_found(evaluate_refusals(read_texts(arguments.data, ("response", "label"))), arguments.json)
+
+
+def _add_questions(made: argparse.ArgumentParser) -> None:
+    """What is asked, and of whom."""
+    made.add_argument(
+        "--data",
+        required=True,
+        action="append",
+        type=Path,
+        help='JSON Lines with "question", "answers" and maybe "context"; may be given again',
+    )
+    made.add_argument("--variant", default="answers", help="a variant's name, or the folder of one that was trained")
+    made.add_argument("--beams", type=int, default=10, help="answers that are searched for")
+    made.add_argument("--alpha", type=float, default=0.25, help="weight of the self-evaluation in the confidence")
+
+
+def _add_aspire(evaluate: Commands) -> None:
+    aspire = command(
+        evaluate,
+        "aspire",
+        _aspire,
+        "measure accuracy, and how well confidence parts right answers from wrong ones",
+        "evaluate aspire --data QA.jsonl --limit 200 --seeds 3 --json   # accuracy, AUROC and AUACC by measure",
+        "evaluate aspire --data QA.jsonl --unanswerable MORE.jsonl   # and who is abstained on",
+    )
+    _add_questions(aspire)
+    aspire.add_argument(
+        "--unanswerable",
+        action="append",
+        type=Path,
+        help="questions without an answer, of which as many are asked as of --data; may be given again",
+    )
+    add_limit(aspire, "so many questions of --data, drawn anew by each seed")
+    aspire.add_argument("--seeds", type=int, default=1, help="so many draws; what is printed are means over them")
+    add_json(aspire)
+
+
+def _aspire(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.aspire import evaluate_aspire
+    from playground.models.fetch import bar
+    from playground.questions import read_all
+
+    for name in ("limit", "seeds"):
+        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
+            raise UserError(f"--{name} is {getattr(arguments, name)}; give at least 1.")
+    questions = read_all(arguments.data, _say)
+    silent = None
+    if arguments.unanswerable:
+        silent = [question for question in read_all(arguments.unanswerable, _say) if not question.answers]
+        if not silent:
+            raise UserError("--unanswerable: every question there has answers; give rows whose answers are [].")
+    with service() as playground:
+        found = evaluate_aspire(
+            playground,
+            questions,
+            playground.learned_variant(arguments.variant),
+            silent,
+            arguments.limit,
+            arguments.seeds,
+            arguments.beams,
+            arguments.alpha,
+            bar,
+        )
+    if "note" in found:
+        _say(found["note"])
+    if arguments.json:
+        print(json.dumps(found))
+    else:
+        _print_measures(found)
+
+
+def _print_measures(found: dict[str, Any]) -> None:
+    """What was found, but for the curves."""
+    print(f"{found['n']} questions, {found['accuracy']:.1%} answered right")
+    for row in found["measures"]:
+        area = "not defined" if row["auroc"] is None else f"{row['auroc']:.3f} ({row['low']:.3f}-{row['high']:.3f})"
+        print(f"{row['name']:<11} AUROC {area}  AUACC {row['auacc']:.3f}")
+    if abstained := found.get("abstained_unanswerable"):
+        print(
+            f"With half of all answered, {abstained['unanswerable']:.1%} of the unanswerable and "
+            f"{abstained['answerable']:.1%} of the answerable questions are abstained on."
+        )
+    spent = found["seconds"]
+    print(f"{spent['answer']:.2f} s for an answer, {spent['confidence']:.2f} s for its confidence")
+
+
+def _add_calibration(calibrate: Commands) -> None:
+    made = command(
+        calibrate,
+        "aspire",
+        _calibrate,
+        "find the threshold below which to abstain, and keep it beside the weights",
+        "calibrate aspire --data QA.jsonl --accuracy 0.8   # of the answers that are given, 80 % are right",
+        "calibrate aspire --data QA.jsonl --coverage 0.5   # half of all questions are answered",
+    )
+    _add_questions(made)
+    wanted = made.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--accuracy", type=float, help="share of the given answers that are to be right, 0 to 1")
+    wanted.add_argument("--coverage", type=float, help="share of the questions that are to be answered, 0 to 1")
+
+
+def _calibrate(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.aspire import calibrate_aspire
+    from playground.models.fetch import bar
+    from playground.questions import read_all
+
+    [(name, share)] = [(n, v) for n in ("accuracy", "coverage") if (v := getattr(arguments, n)) is not None]
+    if not 0 < share <= 1:
+        raise UserError(f"--{name} is {share:g}; give a share above 0 and at most 1.")
+    questions = read_all(arguments.data, _say)
+    with service() as playground:
+        variant = playground.learned_variant(arguments.variant)
+        found, file = calibrate_aspire(
+            playground, questions, variant, {name: share}, arguments.beams, arguments.alpha, bar
+        )
+    print(
+        f"On {found.n} questions the threshold {found.threshold:.4f} answers {found.coverage:.1%}, "
+        f"{found.accuracy:.1%} of them right. It is in {file}, and lanes of {variant} use it."
+    )
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)

@@ -48,7 +48,9 @@ def run(lane: Lane, options: AspireOptions) -> Asking:
     drafts = yield from beam.search(lane, options.variant, options.beams)
     chances = yield from options.evaluation.run(lane, options.variant, drafts)
     scores = [selection_score(draft.mean_log_prob, p, options.alpha) for draft, p in zip(drafts, chances, strict=True)]
-    threshold = options.threshold if options.threshold is not None else lane.calibrated(options.variant)
+    threshold = options.threshold
+    if threshold is None:
+        threshold = lane.calibrated(options.variant, options.alpha, options.evaluation)
     abstained = threshold is not None and scores[0] < threshold
     lane.detail.update(
         confidence=round(scores[0], 5),

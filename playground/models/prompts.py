@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
+
+_ENCODING = threading.RLock()
+"""A fast tokenizer keeps whether special tokens are split as state of its own: of two threads that encode at the same
+time, one could have its special tokens read as text, or text as special tokens."""
 
 
 def encode_chat(
@@ -32,22 +37,25 @@ def encode_chat(
         first, *rest = messages[1:]
         messages = [{"role": "user", "content": f"{instructions}\n\n{first['content']}"}, *rest]
     if not any(token in m["content"] for token in tokenizer.all_special_tokens for m in messages):
-        return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
+        with _ENCODING:
+            return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=False))
     # Render with marks in place of the contents, then encode template and contents apart.
     marks = [f"\ue000{index}\ue001" for index in range(len(messages))]
     marked = [{**m, "content": mark} for m, mark in zip(messages, marks, strict=True)]
     rest = tokenizer.apply_chat_template(marked, add_generation_prompt=True, tokenize=False)
     ids: list[int] = []
-    for mark, message in zip(marks, messages, strict=True):
-        before, rest = rest.split(mark, 1)
-        ids += tokenizer(before, add_special_tokens=False).input_ids
-        ids += plain_ids(tokenizer, message["content"])
-    return ids + tokenizer(rest, add_special_tokens=False).input_ids
+    with _ENCODING:
+        for mark, message in zip(marks, messages, strict=True):
+            before, rest = rest.split(mark, 1)
+            ids += tokenizer(before, add_special_tokens=False).input_ids
+            ids += plain_ids(tokenizer, message["content"])
+        return ids + tokenizer(rest, add_special_tokens=False).input_ids
 
 
 def plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Ids of text in which nothing is special: an answer cannot end itself, nor a prompt its turn."""
-    return tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    with _ENCODING:
+        return tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
 
 
 def _takes_system(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -171,6 +171,10 @@ class VariantSpec(_Strict):
         """All folders of what it has learned."""
         return (*((self.adapter,) if self.adapter else ()), *self.learned)
 
+    def folder_of(self, kind: str) -> Path | None:
+        """The folder that holds what it has learned of this kind; None if it has not."""
+        return next((folder for folder in self.folders if kind in kinds_in(folder)), None)
+
 
 class MixSpec(_Strict):
     """A named mixture: a weighted sum of variants' log-probabilities, or of other mixtures."""

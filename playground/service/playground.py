@@ -5,6 +5,7 @@ talks to the engine or the store.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
@@ -21,13 +22,17 @@ from playground.policy import Policy
 from playground.record import LaneRecord, RunRecord
 from playground.requests import LaneRequest, PromptRequest, RunRequest
 from playground.scorers import ScorerChoice
+from playground.scorers.p_correct import PROMPT
+from playground.service import calibration
 from playground.service.archive import Archive
-from playground.service.calibration import Calibration, read_calibration
+from playground.service.calibration import Calibration
 from playground.service.memory import Memory
 from playground.service.methods import list_methods, options_schema
 from playground.service.running import LaneRun, Run
 from playground.settings import Settings
 from playground.store.connection import Connection
+
+log = logging.getLogger(__name__)
 
 
 class Playground:
@@ -142,6 +147,7 @@ class Playground:
             prompt=request.conversation,
             ask=partial(memory.encode, room=room, what="A question about the answer"),
             resolve=self.catalogue.resolve,
+            calibrated=self._threshold,
         )
         lane.begin = tuple(lane.ids(begin)) if isinstance(begin, str) else begin
         known = first.model.config.vocab_size
@@ -185,22 +191,28 @@ class Playground:
             for work in works:
                 work.task.stop()
 
-    def scores(self, scorer: str, texts: list[tuple[str, str]], variant: str = "reference") -> list[float]:
-        """A scorer on (prompt, response) pairs, in shared batches; `variant` is taken for what wrote them. Raises
-        UserError."""
+    def scores(
+        self,
+        scorer: str,
+        texts: list[tuple[str, str]],
+        variant: str = "reference",
+        soft: bool = False,
+        watch: Progress = no_progress,
+    ) -> list[float]:
+        """A scorer on (prompt, response) pairs, in shared batches; `variant` is taken for what wrote them. `soft` asks
+        for graded values where the scorer gives verdicts. Raises UserError."""
         choice, writer, tasks = ScorerChoice(scorer), Policy(variant), []
         for prompt, response in texts:
             request = PromptRequest.checked(prompt=prompt, max_new_tokens=1)
             _, lane = self._lane(request, choice.name, (writer, *policies(choice.options)), readers(choice.options))
             ids = lane.ids(response)
             given = Draft(lane, 0, token_ids=[*ids, lane.tokenizer.eos_token_id] if ids else [], text=response)
-            tasks.append(self.engine.submit(choice.run(lane, writer, [given])))
-        return [task.wait()[0] for task in tasks]
-
-    def calibration(self, variant: str) -> Calibration | None:
-        """The calibration beside what a variant has learned, if there is one."""
-        spec = self.catalogue.variants.get(variant)
-        return read_calibration(spec.folders) if spec else None
+            tasks.append(self.engine.submit(choice.run(lane, writer, [given], soft)))
+        found: list[float] = []
+        for task in tasks:
+            found += task.wait()
+            watch(len(found) / len(tasks), f"{len(found)} of {len(tasks)} answers are scored")
+        return found
 
     def learned_variant(self, name: str) -> str:
         """The variant of what was learned, given by a variant's name or as a folder, which is added to the catalogue.
@@ -216,6 +228,40 @@ class Playground:
         model = self.catalogue.variant("reference").model
         self.catalogue.variants[folder.name] = VariantSpec(title=folder.name, model=model, learned=(folder,))
         return folder.name
+
+    def self_evaluation_of(self, variant: str) -> Path:
+        """The folder of a variant's learned self-evaluation. Raises UserError if it has none."""
+        folder = self.catalogue.variant(variant).folder_of(PROMPT)
+        if folder is None:
+            having = [name for name, spec in self.catalogue.variants.items() if spec.folder_of(PROMPT)]
+            raise UserError(
+                f"The variant {shown(variant)} has learned no self-evaluation; choose one that has: "
+                f"{', '.join(having) or 'none is there, train one with train aspire'}."
+            )
+        return folder
+
+    def calibration(self, variant: str) -> Calibration | None:
+        """What was found of a variant's confidence, if it was found for the weights that it has now."""
+        folder = self.catalogue.variant(variant).folder_of(PROMPT)
+        found = calibration.read(folder) if folder else None
+        if found:
+            self.memory.ensure(variant)
+            if found.fingerprint != (now := self.memory.fingerprint(variant)):
+                log.warning(
+                    "The calibration in %s is not used: it was made for %s, and %s is now %s. Run calibrate again.",
+                    folder,
+                    found.fingerprint,
+                    variant,
+                    now,
+                )
+                return None
+        return found
+
+    def _threshold(self, policy: Policy, alpha: float, evaluation: str) -> float | None:
+        """The threshold that was found for a variant with these options of its confidence; mixtures have none."""
+        policy = self.catalogue.resolve(policy)
+        found = self.calibration(policy.names[0]) if policy.plain else None
+        return found.threshold if found and (found.alpha, found.evaluation) == (alpha, evaluation) else None
 
     def open_run(self, run_id: str) -> RunRecord:
         """A run by its id, whether it is still going on or saved. Raises UserError."""

@@ -18,8 +18,6 @@ from playground.store.votes import now
 KEY = ("voter", "question", "context", "answer", "fingerprint")
 FIELDS = (*KEY, "variant", "log_likelihood", "p_correct", "score", "right", "run", "created")
 """The parts of a judgement; `run` is the id of the run that gave the answer."""
-ENOUGH = 10
-"""From so many marks on, right and wrong ones among them, they make a curve."""
 
 
 class JudgementStore:
@@ -70,25 +68,6 @@ def training_rows(judgements: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def write_judgements(judgements: list[dict[str, Any]], raw: bool) -> bytes:
     """JSON Lines: training rows, or the judgements as they are."""
     return as_lines(judgements if raw else training_rows(judgements))
-
-
-def curve(judgements: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Points {"coverage", "accuracy", "threshold"} by rising coverage: of the marked answers whose score is at least
-    the threshold, the share among all, and the share of right ones among them. Empty where there are fewer than ENOUGH
-    marks, or of one kind only."""
-    if len(judgements) < ENOUGH or len({row["right"] for row in judgements}) < 2:
-        return []
-    points: dict[float, dict[str, float]] = {}
-    right = 0
-    for number, row in enumerate(sorted(judgements, key=lambda row: -row["score"]), 1):
-        right += row["right"]
-        # Equal scores make one point: the last of them.
-        points[row["score"]] = {
-            "coverage": number / len(judgements),
-            "accuracy": right / number,
-            "threshold": row["score"],
-        }
-    return list(points.values())
 
 
 @contextmanager

@@ -93,9 +93,10 @@ class SelfEvaluation:
     def loss(self, rows: list[LabelledRow]) -> torch.Tensor:
         """The mean of the rows' losses []."""
         self.loaded.model.train()
-        return torch.stack([self._loss(self.margins(row), torch.tensor(row.correct)) for row in rows]).mean()
+        return torch.stack([self._loss(self.margins(row), row.correct) for row in rows]).mean()
 
-    def _loss(self, margins: torch.Tensor, correct: torch.Tensor) -> torch.Tensor:
+    def _loss(self, margins: torch.Tensor, labels: tuple[bool, ...]) -> torch.Tensor:
+        correct = torch.tensor(labels, device=margins.device)
         # The likeliest answer is the one that people see: it counts as much as all others together.
         each = F.binary_cross_entropy_with_logits(margins, correct.float(), reduction="none")
         loss = (each[0] + each[1:].mean()) / 2 if len(each) > 1 else each[0]
@@ -105,38 +106,40 @@ class SelfEvaluation:
         return loss
 
     def measure(self, rows: list[LabelledRow]) -> dict[str, float]:
-        """How well P(correct) parts right first answers from wrong ones, of all held-out questions (AUROC)."""
+        """How well P(correct) parts right first answers from wrong ones, of all held-out questions (AUROC); nothing
+        where they are all right or all wrong."""
+        right = [row.correct[0] for row in rows]
+        if len(set(right)) < 2:
+            return {}
         self.loaded.model.eval()
-        margins = [float(self.margins(row)[0]) for row in rows]
-        return {"AUROC": auroc(margins, [row.correct[0] for row in rows])}
+        return {"AUROC": float(roc_auc_score(right, [float(self.margins(row)[0]) for row in rows]))}
 
     def margins(self, row: LabelledRow) -> torch.Tensor:
         """z [answers]: log p("correct") − log p("wrong") after each answer to a question."""
-        model, pad = self.loaded.model, self.loaded.tokenizer.eos_token_id
+        model, device, pad = self.loaded.model, self.loaded.device, self.loaded.tokenizer.eos_token_id
         embed = model.get_input_embeddings()
-        prompt = embed(
-            torch.tensor([encode_chat(self.loaded.tokenizer, row.question.prompt)], device=self.loaded.device)
-        )
+        prompt = embed(torch.tensor([encode_chat(self.loaded.tokenizer, row.question.prompt)], device=device))
         if self.before is not None:
             prompt = torch.cat([self.before.to(prompt)[None], prompt], 1)
         n, start = len(row.answers), prompt.shape[1]
-        lengths = torch.tensor([len(ids) for ids in row.answers], device=self.loaded.device)
+        lengths = torch.tensor([len(ids) for ids in row.answers], device=device)
         longest = int(lengths.max())
         padded = [[*ids, *[pad] * (longest - len(ids))] for ids in row.answers]
         with torch.no_grad(), self.adapters.active(TASK):
             cache = DynamicCache(config=model.config)
             model.model(inputs_embeds=prompt, past_key_values=cache, use_cache=True)
             cache.batch_repeat_interleave(n)
-            seen = torch.arange(start + longest)[None] < start + lengths[:, None]
+            seen = torch.arange(start + longest, device=device)[None] < start + lengths[:, None]
             if longest:
-                ids = torch.tensor(padded, device=self.loaded.device)
+                ids = torch.tensor(padded, device=device)
                 model.model(inputs_embeds=embed(ids), attention_mask=seen.long(), past_key_values=cache, use_cache=True)
         count = len(self.vectors.vectors)
-        with self.adapters.active(EVALUATION):
+        # Without an adapter of its own the prompt is read with that of the task, as the engine does.
+        with self.adapters.active(EVALUATION if self.config.form == "lora" else TASK):
             hidden = model.model(
                 inputs_embeds=self.vectors.vectors.to(prompt.dtype).expand(n, -1, -1),
                 attention_mask=torch.cat([seen, seen.new_ones(n, count)], 1).long(),
-                position_ids=start + lengths[:, None] + torch.arange(count, device=self.loaded.device),
+                position_ids=start + lengths[:, None] + torch.arange(count, device=device),
                 past_key_values=cache,
                 use_cache=True,
             )[0][:, -1]
@@ -148,11 +151,6 @@ class SelfEvaluation:
         self.vectors.save(out)
         if self.config.form == "lora":
             self.adapters.save(EVALUATION, out)
-
-
-def auroc(scores: list[float], right: list[bool]) -> float:
-    """The probability that a right answer scores above a wrong one; not a number where there are only such or such."""
-    return float(roc_auc_score(right, scores)) if len(set(right)) == 2 else float("nan")
 
 
 def _row(content: dict[str, Any]) -> LabelledRow:

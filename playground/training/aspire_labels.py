@@ -49,14 +49,16 @@ def label(
     with closing(Playground(replace(settings or Settings(), database=":memory:"), watch)) as playground:
         variant = playground.learned_variant(str(out))
         playground.memory.ensure(variant)
-        questions, calibration = choose(
-            [q for q in read_questions(data)[0] if fits(playground.memory.model_of(variant).tokenizer, q, job.config)],
-            job.config,
-            config,
-        )
+        tokenizer = playground.memory.model_of(variant).tokenizer
+        fitting = {
+            path: [question for question in read_questions(path)[0] if fits(tokenizer, question, job.config)]
+            for path in {data.absolute(), job.source.path}
+        }
+        learned_from = [question for question in fitting[job.source.path] if question.answers]
+        questions, calibration = choose(fitting[data.absolute()], learned_from, job.config, config)
         write_rows(out / CALIBRATION, list(map(asdict, calibration)))
         file = out / LABELLED
-        done = len(numbered_lines(file)) if resume and file.exists() else 0
+        done = _whole_lines(file) if resume and file.exists() else 0
         with file.open("a" if done else "w", encoding="utf-8") as lines:
             for start in range(done, len(questions), AT_ONCE):
                 watch(start / len(questions), f"{start} of {len(questions)} questions are labelled")
@@ -69,17 +71,30 @@ def label(
     say(f"{len(rows)} questions with labelled answers are in {file}; {share} of the first ones are right.")
 
 
-def choose(questions: list[Question], task: TaskConfig, config: LabelConfig) -> tuple[list[Question], list[Question]]:
-    """Questions to label, which the first stage did not see, and questions for choosing the threshold: those it held
-    out, with as large a share of unanswerable ones as there is among all."""
+def _whole_lines(file: Path) -> int:
+    """How many lines a file has; what a killed process left of another one is cut off."""
+    written = file.read_bytes()
+    whole = written[: written.rfind(b"\n") + 1]
+    if whole != written:
+        file.write_bytes(whole)
+    return len(numbered_lines(file))
+
+
+def choose(
+    questions: list[Question], learned_from: list[Question], task: TaskConfig, config: LabelConfig
+) -> tuple[list[Question], list[Question]]:
+    """Questions to label, which the first stage did not see, and questions for choosing the threshold: those that it
+    held out, with as large a share of unanswerable ones as there is among all. learned_from: the rows of the first
+    stage, in their order."""
     rng = random.Random(config.seed)
-    answerable = [question for question in questions if question.answers]
+    held_out, rows = split(learned_from, task)
     unanswerable = [question for question in questions if not question.answers]
-    held_out, rows = split(answerable, task)
     rng.shuffle(unanswerable)
-    count = round(len(held_out) * len(unanswerable) / len(answerable))
-    used = {*seen(rows, task)}
-    rest = [*(question for question in rows if question not in used), *unanswerable[count:]]
+    count = min(len(unanswerable), round(len(held_out) * len(unanswerable) / len(learned_from)))
+    used, given, known = {*seen(rows, task)}, {*questions}, {*learned_from}
+    rest = [question for question in rows if question not in used and question in given]
+    rest += [question for question in questions if question.answers and question not in known]
+    rest += unanswerable[count:]
     if not rest:
         raise UserError("The first stage has seen every question; give more of them, or train it for fewer steps.")
     return rng.sample(rest, min(config.questions, len(rest))), [*held_out, *unanswerable[:count]]

@@ -85,10 +85,11 @@ class SoftPrompt:
 
 
 class Adapters:
-    """Several LoRA adapters in one model, of which one holds at a time."""
+    """Several LoRA adapters in one model, of which one holds at a time and one may be learned."""
 
     def __init__(self, model: PreTrainedModel):
         self._model, self._peft = model, None
+        self._learning: str | None = None
 
     def load(self, name: str, folder: Path) -> None:
         """Take in the adapter of a folder, frozen."""
@@ -99,7 +100,7 @@ class Adapters:
 
     def add(self, name: str, settings: LoraSettings) -> Parameters:
         """A fresh adapter; returns what it learns. Raises UserError if the model has no such layers."""
-        lora = lora_config(settings)
+        lora, self._learning = lora_config(settings), name
         try:
             if self._peft is None:
                 self._peft = PeftModel(self._model, lora, adapter_name=name)
@@ -115,7 +116,7 @@ class Adapters:
         if self._peft is None:
             yield
         elif name in self._peft.peft_config:
-            self._peft.set_adapter(name)
+            self._peft.set_adapter(name, inference_mode=name != self._learning)
             yield
         else:
             with self._peft.disable_adapter():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ import gradio as gr
 
 from playground.errors import UserError
 from playground.figures.coverage import coverage_figure
-from playground.selective import METHOD, WANTED, Answered, Points, Selective, chances, place, threshold_for
-from playground.store.judgements import ENOUGH
+from playground.selective import ENOUGH, METHOD, WANTED, Answered, Selective, chances, marked_curve, place
+from playground.service.calibration import Point, point_for
 from playground.ui.board import DataView
 from playground.ui.compare import Sessions
 from playground.ui.controls import control, offer
@@ -21,6 +22,7 @@ from playground.ui.examples import QUESTIONS
 _HERE = Path(__file__).parent
 LOWEST = -8.0
 """Where the slider begins: below all scores that occur, so that every answer is given."""
+_STEP = 0.001
 _BY_THRESHOLD = "threshold"
 _WAYS = [_BY_THRESHOLD, *WANTED]
 _DECIDE = "(threshold, value) => value && value.confidence !== undefined ? { ...value, threshold } : value"
@@ -66,17 +68,17 @@ class AskTab:
                         LOWEST,
                         0,
                         value=LOWEST,
-                        step=0.01,
+                        step=_STEP,
                         label="Threshold",
                         min_width=200,
                         scale=3,
                         elem_id="threshold",
                     )
                     self.way = gr.Radio(
-                        _WAYS, value=_BY_THRESHOLD, label="Set by", min_width=160, scale=4, elem_id="way"
+                        _WAYS, value=_BY_THRESHOLD, label="Set by", min_width=290, scale=4, elem_id="way"
                     )
                     self.percent = gr.Number(
-                        80, label="Wanted, %", minimum=0, maximum=100, visible=False, min_width=80, elem_id="percent"
+                        80, label="Wanted (%)", minimum=0, maximum=100, visible=False, min_width=112, elem_id="percent"
                     )
                 self.place = gr.Markdown("", elem_id="place")
                 self.chart = gr.Plot(show_label=False, visible=False, elem_id="coverage")
@@ -144,7 +146,7 @@ class AskTab:
             yield None, None, None
             raise
         if answered:  # else another question has taken its place
-            points, _ = self._points(self._named(options))
+            points, _, _ = self._points(self._named(options))
             shown = {"question": answered.question, "text": answered.candidates[0]["text"]}
             shown |= {"confidence": answered.confidence, "threshold": threshold, "chances": chances(points)}
             yield answered, shown, self._beams(visitor, answered)
@@ -172,28 +174,31 @@ class AskTab:
         """The threshold for what is wanted. Raises UserError where nothing tells it."""
         if way == _BY_THRESHOLD:
             return threshold
-        points, _ = self._points(self._named(options))
+        points, count, _ = self._points(self._named(options))
         if not points:
             raise UserError(f"No threshold can be looked up. {_how_to_calibrate()}")
-        return threshold_for(points, way, (percent or 0) / 100)
+        found = point_for(points, count, **{way: (percent or 0) / 100}).threshold
+        return round(math.floor(found / _STEP) * _STEP, 3)  # down to a step of the slider: it lets through as much
 
     def placed(self, threshold: float, *options: Any) -> tuple:
         """(what a threshold means, chart)."""
         named = self._named(options)
-        calibration, own = self.selective.calibration(named), self.selective.own_curve(named["variant"])
-        points, source = self._points(named)
+        calibration, own = self.selective.calibration(named), marked_curve(self.selective.marked(named["variant"]))
+        points, _, source = self._points(named)
         if not points:
             return _how_to_calibrate(), gr.update(visible=False)
         at = place(points, threshold)
-        figure = coverage_figure(calibration.curves if calibration else {}, at and at["coverage"], own or None)
+        curves = {name: _plain(curve) for name, curve in calibration.curves.items()} if calibration else {}
+        figure = coverage_figure(curves, at and at.coverage, _plain(own) or None)
         return _in_words(at, source), gr.update(value=figure, visible=True)
 
-    def _points(self, options: dict[str, Any]) -> tuple[Points, str]:
-        """The curve that thresholds are looked up on, and what it was made of: that of the calibration, else that of
-        people's marks; without both an empty one."""
-        if calibration := self.selective.calibration(options):
-            return calibration.curves[METHOD.name], f"{calibration.n:,} questions of the calibration"
-        return self.selective.own_curve(options["variant"]), "answers marked by people here"
+    def _points(self, options: dict[str, Any]) -> tuple[list[Point], int, str]:
+        """The curve that thresholds are looked up on, how many answers made it, and whose they are: that of the
+        calibration, else that of people's marks; without both an empty one."""
+        if found := self.selective.calibration(options):
+            return found.curves[found.measure], found.n, f"{found.n:,} questions of the calibration"
+        marks = self.selective.marked(options["variant"])
+        return marked_curve(marks), len(marks), f"{len(marks):,} answers marked by people here"
 
     def judge(self, event: gr.EventData, visitor: str, answered: Answered | None) -> dict[str, Any]:
         """Mark an answer right or wrong, or take that mark back: `row` and `right` come from the browser."""
@@ -226,6 +231,10 @@ def _view(name: str) -> DataView:
     )
 
 
+def _plain(points: list[Point]) -> list[dict[str, float]]:
+    return [point.model_dump() for point in points]
+
+
 def _how_to_calibrate() -> str:
     return (
         "There is no calibration of this model with these options, so how often its answers are right is not known. "
@@ -234,10 +243,10 @@ def _how_to_calibrate() -> str:
     )
 
 
-def _in_words(at: dict[str, float] | None, source: str) -> str:
+def _in_words(at: Point | None, source: str) -> str:
     if at is None:
         return f"No score was so high ({source}): at this threshold nothing is answered."
     return (
-        f"At this threshold **{100 * at['coverage']:.0f} %** of the questions are answered, "
-        f"**{100 * at['accuracy']:.0f} %** of these correctly ({source})."
+        f"At this threshold **{100 * at.coverage:.0f} %** of the questions are answered, "
+        f"**{100 * at.accuracy:.0f} %** of these correctly ({source})."
     )

@@ -218,10 +218,16 @@ function givenWords(data) {
   return `: given, not chosen by the method (the first ${data.begin > 1 ? `${data.begin} tokens` : 'token'}${until})`;
 }
 
+// Whether this run in this state is drawn there already; while a lane works, its answers get further scores.
+function drawnAlready(node, data) {
+  const wanted = `${shownRun} ${data.status}`, same = node.dataset.drawn === wanted;
+  node.dataset.drawn = wanted;
+  return same;
+}
+
 function drawCandidates(lane, data) {
   lane.candidates.hidden = data.candidates.length === 0;
-  if (!data.candidates.length || lane.candidates.dataset.run === shownRun) return;
-  lane.candidates.dataset.run = shownRun;
+  if (!data.candidates.length || drawnAlready(lane.candidates, data)) return;
   const list = make('ol');
   const ranked = data.candidates.map((c, i) => [c, i]).sort((a, b) => (b[0].score ?? 0) - (a[0].score ?? 0));
   for (const [candidate, i] of ranked) {
@@ -237,8 +243,7 @@ function drawCandidates(lane, data) {
 // Of a method that may abstain: how sure it was, and what it did not say.
 function drawDecision(lane, data) {
   lane.decision.hidden = !data.decision;
-  if (!data.decision || lane.decision.dataset.run === shownRun) return;
-  lane.decision.dataset.run = shownRun;
+  if (!data.decision || drawnAlready(lane.decision, data)) return;
   const { confidence, threshold, abstained, withheld } = data.decision;
   const facts = [`confidence ${number(confidence)}`, threshold === null ? 'no threshold' : `threshold ${number(threshold)}`, abstained ? 'abstained' : 'answered'];
   lane.decision.replaceChildren(make('p', '', facts.join(' · ')));

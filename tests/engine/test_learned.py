@@ -12,7 +12,7 @@ from playground.engine.requests import Extend, Next, Open, Read, SoftPrompt, Wan
 from playground.engine.runner import Runner
 from playground.errors import UserError
 from playground.models.loading import load_model
-from playground.models.specs import read_catalogue
+from playground.models.specs import KINDS, read_catalogue
 from playground.types import Cost
 
 CPU = torch.device("cpu")
@@ -27,7 +27,8 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("learned")
     torch.manual_seed(4)
     for name, rows in (("soft_prompt", BEFORE), ("self_evaluation", ASKED)):
-        save_file({"vectors": torch.randn(rows, HIDDEN)}, place / f"{name}.safetensors")
+        (place / KINDS[name]).parent.mkdir(exist_ok=True)
+        save_file({"vectors": torch.randn(rows, HIDDEN)}, place / KINDS[name])
     save_file({"weight": torch.randn(2, HIDDEN), "bias": torch.randn(2)}, place / "value_head.safetensors")
     return place
 
@@ -73,7 +74,7 @@ def by_hand(tiny_catalogue, folder):
 def learned(folder, name, key="vectors"):
     from safetensors.torch import load_file
 
-    return load_file(folder / f"{name}.safetensors")[key]
+    return load_file(folder / KINDS[name])[key]
 
 
 def run(engine, asking):

@@ -1,6 +1,8 @@
 """Weights: exact 4-bit grid, precisions, adapters, and sentences for what does not fit."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 import torch
@@ -143,9 +145,9 @@ class TestAdapters:
 
 def write_learned(folder, **kinds):
     """Save each kind's weights, by name, in `folder`."""
-    folder.mkdir(exist_ok=True)
     for kind, weights in kinds.items():
-        save_file(weights, folder / f"{kind}.safetensors")
+        (folder / KINDS[kind]).parent.mkdir(parents=True, exist_ok=True)
+        save_file(weights, folder / KINDS[kind])
     return folder
 
 
@@ -234,3 +236,13 @@ def test_earlier_turns_stand_before_the_prompt(tiny):
     marked = encode_chat(tokenizer, "Why?", "Be brief.", None, [("Hi", "Hello<|im_end|>")])
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert marked.count(end) == plain.count(end), "what was said cannot end its turn"
+
+
+def test_threads_that_encode_at_the_same_time_do_not_disturb_each_other(tiny):
+    """Hostile prompts split special tokens; at the same time a plain prompt needs those of its template whole."""
+    tokenizer = tiny.memory.model_of("reference").tokenizer
+    prompts = ["the fox", "<|im_end|> the fox"] * 4
+    alone = [encode_chat(tokenizer, prompt) for prompt in prompts]
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        for _ in range(200):
+            assert list(pool.map(partial(encode_chat, tokenizer), prompts)) == alone

@@ -88,8 +88,8 @@ FILES = {
     "lora": ["adapter_config.json"],
     "soft": ["soft_prompt.safetensors"],
     "value": ["value_head.safetensors"],
-    "asked": ["self_evaluation.safetensors"],
-    "aspire": ["adapter_config.json", "self_evaluation.safetensors"],
+    "asked": ["self_evaluation/vectors.safetensors"],
+    "aspire": ["adapter_config.json", "self_evaluation/vectors.safetensors"],
     "judge": ["adapter_config.json", "training.json"],
     "notes": ["README.md"],
 }
@@ -106,6 +106,7 @@ def make_folders(place):
     for name, files in FILES.items():
         (place / name).mkdir(parents=True)
         for file in files:
+            (place / name / file).parent.mkdir(exist_ok=True)
             (place / name / file).write_text('{"base": "small", "writes": false}')
 
 

@@ -8,7 +8,7 @@ import pytest
 from playground import cli
 from playground.questions import read_questions
 from playground.store.connection import Connection
-from playground.store.judgements import ENOUGH, FIELDS, JudgementStore, curve, training_rows, write_judgements
+from playground.store.judgements import FIELDS, JudgementStore, training_rows, write_judgements
 from playground.store.votes import VoteStore
 
 
@@ -86,22 +86,6 @@ def test_a_question_with_wrong_answers_only_is_not_taken_for_unanswerable(tmp_pa
     questions, problems = read_questions(file)
     assert [(q.question, q.answers) for q in questions] == [("When?", ("six",))]
     assert len(problems) == 1 and "only wrong answers are known" in problems[0]
-
-
-def test_marks_make_a_curve_with_one_point_a_score():
-    marks = [judgement(f"{n}", n < 6, -float(n)) for n in range(8)]
-    marks += [judgement("more", False, -7.0), judgement("and more", True, -7.0)]
-    points = curve(marks)
-    assert [point["threshold"] for point in points] == [-float(n) for n in range(8)]
-    assert points[5] == {"coverage": 0.6, "accuracy": 1.0, "threshold": -5.0}
-    assert points[-1] == {"coverage": 1.0, "accuracy": 0.7, "threshold": -7.0}
-
-
-def test_too_few_marks_or_marks_of_one_kind_make_no_curve():
-    both = [judgement(f"{n}", n % 2 == 0) for n in range(ENOUGH)]
-    assert curve(both)
-    assert curve(both[1:]) == []
-    assert curve([row | {"right": True} for row in both]) == []
 
 
 def test_the_command_exports_training_rows_and_raw_marks(tmp_path, monkeypatch, capsys):

@@ -5,18 +5,17 @@ import pytest
 from playwright.sync_api import expect
 
 from playground.errors import UserError
-from playground.selective import METHOD, Selective
+from playground.selective import METHOD, Selective, marked_curve
 from playground.service import Playground
-from playground.service.calibration import Calibration
+from playground.service.calibration import Calibration, Point
 from playground.settings import Settings
-from playground.store.judgements import curve
 from playground.ui.ask import LOWEST, AskTab
 from playground.ui.examples import QUESTIONS
 from playground.ui.page import serve
 from tests.ui.conftest import PATIENCE
 
 HOSTILE = "<img src=x onerror=window.hacked=1> who?"
-POINTS = [{"coverage": n / 20, "accuracy": 1 - n / 50, "threshold": -n / 4} for n in range(1, 21)]
+POINTS = [Point(coverage=n / 20, accuracy=1 - n / 50, threshold=-n / 4) for n in range(1, 21)]
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +36,11 @@ def address(asked):
 @pytest.fixture
 def calibrated(asked, monkeypatch):
     options = METHOD.options()
-    fields = {"variant": "answers", "alpha": options.alpha, "beams": options.beams, "n": 200, "threshold": -4.9}
-    curves = {METHOD.name: POINTS, "likelihood": POINTS}
-    found = Calibration(**fields, wanted={"coverage": 0.95}, curves=curves)
+    found = Calibration(
+        **{"variant": "answers", "fingerprint": "", "measure": METHOD.name, "alpha": options.alpha, "beams": 10},
+        **{"evaluation": options.evaluation, "n": 200, "wanted": {"coverage": 0.95}, "coverage": 0.95, "accuracy": 0.6},
+        **{"threshold": -4.9, "curves": {METHOD.name: POINTS, "likelihood": POINTS}},
+    )
     monkeypatch.setattr(asked, "calibration", lambda variant: found if variant == "answers" else None)
 
 
@@ -173,9 +174,9 @@ def test_enough_marks_of_people_make_a_curve_of_their_own(alone, asked):
         said, chart = alone.placed(-5.0, *values(alone))
         assert "50 %" in said and "100 %" in said and "marked by people here" in said
         assert [list(line.y) for line in chart["value"].data if "people" in (line.name or "")] == [
-            [point["accuracy"] for point in curve(store.rows())]
+            [point.accuracy for point in marked_curve(store.rows())]
         ]
-        assert alone.look_up("accuracy", 100, LOWEST, *values(alone)) == -5.0
+        assert alone.look_up("accuracy", 100, LOWEST, *values(alone)) == -5.001
     finally:
         for row in store.rows():
             store.unmark(row)
