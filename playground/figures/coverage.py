@@ -22,5 +22,5 @@ def coverage_figure(curves: dict[str, Points], at: float | None, own: Points | N
         figure.add_vline(x=at, line_dash="dash", line_color=GREY)
     figure.update_xaxes(title_text="coverage: share of questions answered", range=[0, 1.02], tickformat=".0%")
     figure.update_yaxes(title_text="accuracy", tickformat=".0%")
-    figure.update_layout(legend={"orientation": "h", "y": 1.15})
-    return finished(figure, height=320, legend=True)
+    figure.update_layout(legend={"orientation": "h", "y": -0.3})
+    return finished(figure, height=340, legend=True)
