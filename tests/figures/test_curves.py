@@ -1,5 +1,6 @@
 """The curves show the numbers they were given."""
 
+from playground.figures.coverage import coverage_figure
 from playground.figures.length import length_figure
 from playground.figures.sweep import sweep_figure
 from playground.figures.training import training_figure
@@ -43,3 +44,21 @@ def test_the_length_experiment_draws_both_ways():
     assert list(curve.x) == [0, 0.25, 1]
     assert list(curve.text) == ["λ 0", "λ 0.5", "λ 1"]
     assert (list(points.x), list(points.y), list(points.text)) == ([0.1], [31], ["10"])
+
+
+def test_accuracy_over_coverage_is_drawn_by_measure_with_a_marker_on_the_last():
+    def points(*accuracies):
+        return [{"coverage": (n + 1) / 4, "accuracy": value} for n, value in enumerate(accuracies)]
+
+    curves = {"likelihood": points(1, 0.5, 0.5, 0.25), "mine": points(1, 1, 0.5, 0.25)}
+    figure = coverage_figure(curves, at=0.4, own=points(0.75, 0.75, 0.75, 0.5))
+    baseline, mine, own, marker, own_marker = figure.data
+    assert list(baseline.x) == [0, 0.25, 0.5, 0.75, 1]
+    assert list(baseline.y) == [1, 1, 0.5, 0.5, 0.25]
+    assert (baseline.name, own.name) == ("likelihood", "marked by people here")
+    assert mine.line.width > baseline.line.width
+    assert (list(marker.x), list(marker.y), list(marker.text)) == ([0.5], [1], ["100%"])
+    assert (list(own_marker.x), list(own_marker.y)) == ([0.5], [0.75])
+    assert [trace.name for trace in coverage_figure(curves).data] == ["likelihood", mine.name]
+    assert [trace.name for trace in coverage_figure({}, own=points(1, 1, 1, 1)).data] == ["marked by people here"]
+    assert not coverage_figure({}, at=0.5).data

@@ -199,7 +199,7 @@ def test_memory_of_answers_that_are_no_longer_asked_about_is_given_back():
     lane, drafts = answers("one", "two")
     put_through(scorer.run(lane, WRITER, drafts), script)
     [known] = [kept for key, kept in lane.kept.items() if key[0] == "read"]
-    texts_of = {ids: text for ids, (text, _) in known.items()}
+    texts_of = {ids: reading.text for ids, reading in known.items()}
     put_through(scorer.run(lane, WRITER, drafts[:1]), script)
     released = {ids: all(s.released for s in text.sequences.values()) for ids, text in texts_of.items()}
     assert released == {(): False, tuple(drafts[0].token_ids): False, tuple(drafts[1].token_ids): True}
