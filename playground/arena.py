@@ -32,12 +32,9 @@ class Arena:
         self.playground = playground
         self.votes = VoteStore(playground.database)
         self.spec = playground.catalogue.arena
+        self.voter = playground.voter
         self._secret = playground.secret
         self._chance = random.SystemRandom()
-
-    def voter(self, visitor: str) -> str:
-        """The stored id of a visitor: a hash with this server's secret in it."""
-        return hashlib.sha256(f"{self._secret} voter {visitor}".encode()).hexdigest()[:16]
 
     def fresh_prompt(self) -> str:
         """A prompt from the pool."""
@@ -89,7 +86,8 @@ class Arena:
     def vote(
         self, visitor: str, signed: str, choice: str, reasons: list[str] | None = None, note: str = ""
     ) -> dict[str, Any]:
-        """Count a vote and reveal who wrote what: {"choice", "run", "a": {"method", "options", "cost", "label"}, "b"}.
+        """Count a vote and reveal who wrote what: {"choice", "run", "a": {"method", "options", "cost", "label"}, "b"};
+        a side that abstained has {"withheld"} as well, the answer that it did not give.
 
         Raises UserError for a battle that is unknown, another's, too old, or voted on, and for an unknown choice.
         """
@@ -112,6 +110,7 @@ class Arena:
         return {"choice": choice, "run": run["id"]} | {
             side: {k: lane[k] for k in ("method", "options", "cost")}
             | {"label": self.label(lane["method"], lane["options"])}
+            | ({"withheld": lane["detail"].get("withheld") or ""} if lane["detail"].get("abstained") else {})
             for side, lane in zip("ab", sides, strict=True)
         }
 

@@ -1,4 +1,4 @@
-"""Files of JSON Lines: read line by line, so that what is wrong can be told by its line."""
+"""Files of JSON Lines: written, and read line by line, so that what is wrong can be told by its line."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ def numbered_lines(path: Path, what: str = "data") -> list[tuple[int, str]]:
             f"The {what} {str(path)!r} cannot be read ({error}); name a JSON Lines file in UTF-8."
         ) from None
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def as_lines(rows: list[dict[str, Any]]) -> bytes:
+    """Rows as the content of a file."""
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
 def read_texts(path: Path, fields: tuple[str, ...], limit: int | None = None) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from playground.jsonl import numbered_lines
 CORRECT_FROM = 0.7
 """From this Rouge-L on an answer counts as right (ASPIRE, arXiv 2310.11689, §5.1)."""
 MOST_TOKENS = 24
-"""At most so many tokens an answer, where answers are compared with gold ones."""
+"""At most so many tokens an answer, wherever questions are asked: a confidence holds for answers of one kind."""
 
 
 @dataclass(frozen=True)
@@ -105,5 +105,7 @@ def question_of(content: Any) -> Question:
         raise ValueError(
             f"the answers are {shown(answers)}; they must be a list of texts, an empty one if there are none"
         )
+    if content.get("wrong") and not answers:
+        raise ValueError("only wrong answers are known, which does not make the question unanswerable")
     told = {key: content[key] for key in ("source", "licence") if isinstance(content.get(key), str)}
     return Question(question, context, tuple(answers), **told)

@@ -189,6 +189,12 @@ class Detail(TypedDict, extra_items=Any):
     evaluator: NotRequired[str]
     questions: NotRequired[list[str]]
     tree: NotRequired[Search | None]
+    confidence: NotRequired[Number]
+    """Of a method that may abstain: the score of its answer, which it gives where that reaches `threshold`."""
+    threshold: NotRequired[Number | None]
+    abstained: NotRequired[bool]
+    withheld: NotRequired[str | None]
+    """The answer that it did not give."""
 
 
 class LaneRecord(TypedDict, closed=True):

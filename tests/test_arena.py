@@ -15,8 +15,10 @@ from playground.errors import UserError
 from playground.requests import LaneRequest
 from playground.service import Playground
 from playground.settings import Settings
-from playground.store.ballots import write_votes
+from playground.store.ballots import read_votes, write_votes
+from playground.store.connection import Connection
 from playground.store.hub import push_votes
+from playground.store.votes import VoteStore
 from playground.ui.owner import OwnerTab
 from tests.endurance import trial
 from tests.tiny import make_catalogue
@@ -315,3 +317,48 @@ def test_the_commands_export_import_back_up_and_rank(arena, tmp_path, monkeypatc
     (tmp_path / "broken").write_bytes(write_votes(arena.votes.rows(), "rrhf")[:-40])
     assert cli.main(["votes", "import", str(tmp_path / "broken")]) == 2
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_an_abstention_is_told_after_the_vote_and_goes_along_with_it(arena, monkeypatch, tmp_path):
+    lanes = tuple(LaneRequest.parse(lane) for lane in ("aspire:threshold=0,beams=2", "greedy"))
+    monkeypatch.setattr(arena, "pair", lambda: lanes)
+    battle = arena.battle("me", "the fox")
+    assert "withheld" not in json.dumps(battle)
+    shown = arena.vote("me", battle["battle"], "a")
+    [abstained] = [side for side in "ab" if shown[side]["method"] == "aspire"]
+    other = {"a": "b", "b": "a"}[abstained]
+    withheld = arena.playground.open_run(shown["run"])["lanes"][0]["detail"]["withheld"]
+    assert shown[abstained]["withheld"] == withheld != battle[abstained]
+    assert "withheld" not in shown[other]
+    [row] = arena.votes.rows()
+    assert (row[f"finish_reason_{abstained}"], row[f"withheld_{abstained}"]) == ("abstained", withheld)
+    assert row[f"withheld_{other}"] == ""
+    [line] = write_votes([row], "rrhf").decode().splitlines()
+    told = json.loads(line)
+    assert told["abstained"] == [response == battle[abstained] for response in told["responses"]]
+    for form in ("rrhf", "trl", "csv", "parquet"):
+        (tmp_path / form).write_bytes(write_votes([row], form))
+        elsewhere = VoteStore(Connection(":memory:"))
+        elsewhere.take(read_votes(tmp_path / form))
+        assert elsewhere.rows() == [row], form
+
+
+def test_votes_of_a_version_that_knew_no_abstention_are_read(arena, tmp_path):
+    vote = flat_vote("1", *arena.spec.lanes[:2], "a")
+    (tmp_path / "old.jsonl").write_text(json.dumps({"provenance": [vote]}) + "\n")
+    assert read_votes(tmp_path / "old.jsonl") == [vote | {"withheld_a": "", "withheld_b": ""}]
+
+
+def test_no_vote_is_lost_beside_a_second_writer(arena, tmp_path):
+    stores = [VoteStore(Connection(tmp_path / "both.db")) for _ in range(2)]
+
+    def write(number):
+        for at in range(30):
+            stores[number].take([flat_vote(f"{number} {at}", *arena.spec.lanes[:2], "a", withheld_a="", withheld_b="")])
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(stores[0].rows()) == 60

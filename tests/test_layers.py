@@ -43,12 +43,14 @@ MAY = {
         "evaluation",
         "training",
         "arena",
+        "selective",
         "ranking",
         "store",
     },
     "bench": PLAIN | {"service", "requests", "models", "engine"},
     "ranking": PLAIN,
     "arena": PLAIN | {"service", "requests", "decoders", "store", "ranking"},
+    "selective": PLAIN | {"service", "requests", "decoders", "scorers", "store", "models", "questions"},
     "experiment": PLAIN | {"service", "requests", "training", "evaluation", "figures", "models"},
     "cli": PLAIN
     | {

@@ -83,5 +83,6 @@ DECODER = Decoder(
     run=run,
     in_front=("threshold",),
     many="beams",
+    abstains=True,
     source="Chen et al., EMNLP Findings 2023, arXiv 2310.11689",
 )

@@ -90,6 +90,8 @@ class Decoder:
     dial: Dial | None = None
     by_token: bool = True
     """Whether it writes token by token, so that a person may take another token and let it go on."""
+    abstains: bool = False
+    """Whether it withholds its answer where its confidence is below the option `threshold`."""
 
 
 def policies(options: Options) -> Iterator[Policy]:

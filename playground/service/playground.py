@@ -4,6 +4,7 @@ talks to the engine or the store.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -50,6 +51,10 @@ class Playground:
     def secret(self) -> str:
         """What ids that leave this server are sealed with."""
         return self.settings.secret or self.database.secret
+
+    def voter(self, visitor: str) -> str:
+        """The stored id of a visitor who votes or judges: a hash with this server's secret in it."""
+        return hashlib.sha256(f"{self.secret} voter {visitor}".encode()).hexdigest()[:16]
 
     def close(self) -> None:
         self.engine.close()

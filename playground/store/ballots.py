@@ -14,17 +14,19 @@ from typing import Any
 import pandas as pd
 
 from playground.errors import UserError, shown
+from playground.jsonl import as_lines
 from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS
 
 FORMATS = ("rrhf", "trl", "csv", "parquet")
 _POINTS = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
 _TEXTS = ("battle", "created", "voter", "choice", "note", "category", "prompt", "system", "software", "method_a")
-_TEXTS += ("method_b", "text_a", "text_b", "finish_reason_a", "finish_reason_b")
+_TEXTS += ("withheld_a", "withheld_b", "method_b", "text_a", "text_b", "finish_reason_a", "finish_reason_b")
 
 
 def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows {"query", "responses", "scores", "ended"}, one a prompt with a score for every different response: the mean
-    of its votes (1 won, 0 lost, 0.5 tied); "ended" tells which are whole and not cut at the limit. "Both bad" makes a
+    of its votes (1 won, 0 lost, 0.5 tied); "ended" tells which are whole and not cut at the limit, "abstained" which
+    are no answer but say that none is known. "Both bad" makes a
     row of its own, marked so, that nothing trains on."""
     by_prompt: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     rows = []
@@ -36,6 +38,7 @@ def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "responses": [vote["text_a"], vote["text_b"]],
                     "scores": [0.0, 0.0],
                     "ended": [_ended(vote, side) for side in "ab"],
+                    "abstained": [_abstained(vote, side) for side in "ab"],
                     "both_bad": True,
                     "source": "votes",
                     "licence": "not stated",
@@ -47,16 +50,19 @@ def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for (prompt, *_), group in by_prompt.items():
         points: dict[str, list[float]] = defaultdict(list)
         ended: dict[str, bool] = {}
+        abstained: dict[str, bool] = {}
         for vote in group:
             for side, point in zip("ab", _POINTS[vote["choice"]], strict=True):
                 points[vote[f"text_{side}"]].append(point)
                 ended[vote[f"text_{side}"]] = _ended(vote, side)
+                abstained[vote[f"text_{side}"]] = _abstained(vote, side)
         rows.append(
             {
                 "query": prompt,
                 "responses": list(points),
                 "scores": [sum(p) / len(p) for p in points.values()],
                 "ended": [ended[text] for text in points],
+                "abstained": [abstained[text] for text in points],
                 "source": "votes",
                 "licence": "not stated",
                 "provenance": group,
@@ -67,6 +73,10 @@ def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _ended(vote: dict[str, Any], side: str) -> bool:
     return vote[f"finish_reason_{side}"] != "length"
+
+
+def _abstained(vote: dict[str, Any], side: str) -> bool:
+    return vote[f"finish_reason_{side}"] == "abstained"
 
 
 def trl_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -85,9 +95,9 @@ def trl_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def write_votes(votes: list[dict[str, Any]], form: str) -> bytes:
     """Votes in one of FORMATS. Raises UserError for another."""
     if form == "rrhf":
-        return _lines(rrhf_rows(votes))
+        return as_lines(rrhf_rows(votes))
     if form == "trl":
-        return _lines(trl_rows(votes))
+        return as_lines(trl_rows(votes))
     if form not in FORMATS:
         raise UserError(f"The format {shown(form)} is not known; choose one of: {', '.join(FORMATS)}.")
     table = pd.DataFrame(
@@ -133,6 +143,7 @@ def _provenance(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
+    row = {"withheld_a": "", "withheld_b": "", **row}  # files of earlier versions do not have them
     try:
         vote = {name: row[name] for name in FIELDS}
         for name in JSON_FIELDS:
@@ -148,7 +159,3 @@ def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
     if not good:
         raise UserError(f"Vote {number} of the file is damaged or lacks columns; nothing was imported.")
     return vote
-
-
-def _lines(rows: list[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()

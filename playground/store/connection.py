@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -17,7 +19,7 @@ _NETWORK = ("nfs", "cifs", "smb", "fuse", "9p", "s3")
 
 
 class Connection:
-    """`db` is used under `lock` only. `path` may be ":memory:"."""
+    """`db` is read under `lock` only, and written to inside `writing`. `path` may be ":memory:"."""
 
     def __init__(self, path: Path | str, journal: str | None = None):
         """journal: "wal" or "delete"; by default WAL, but on a network mount DELETE. Raises UserError."""
@@ -34,6 +36,19 @@ class Connection:
             raise UserError(
                 f"The database {path} cannot be opened ({error}); set PLAYGROUND_DATABASE to a file on a writable disk."
             ) from None
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """What is written to `db` inside is kept whole, or not at all. Other writers, of other processes too, are
+        waited for at the start: a transaction that begins by reading is refused once another one has written."""
+        with self.lock:
+            self.db.execute("begin immediate")
+            try:
+                yield
+                self.db.commit()
+            except BaseException:
+                self.db.rollback()
+                raise
 
     def backup(self, target: Path) -> None:
         """Write a whole copy while the server runs. Raises UserError if it cannot be written."""

@@ -87,3 +87,22 @@ def m004_secret(db: Database) -> None:
 @migrations()
 def m005_beginning_of_a_lane(db: Database) -> None:
     db["lanes"].add_column("begin", str)
+
+
+@migrations()
+def m006_judgements(db: Database) -> None:
+    db.execute("""
+        create table judgements (
+            voter text not null,
+            question text not null,
+            context text not null,
+            answer text not null,
+            fingerprint text not null,
+            variant text not null,
+            log_likelihood real not null,
+            p_correct real not null,
+            score real not null,
+            "right" integer not null check ("right" in (0, 1)),
+            run text not null,
+            created text not null,
+            primary key (voter, question, context, answer, fingerprint))""")

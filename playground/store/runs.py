@@ -17,7 +17,7 @@ class RunStore:
     """Runs of a database."""
 
     def __init__(self, connection: Connection):
-        self._db, self._lock = connection.db, connection.lock
+        self._db, self._lock, self._writing = connection.db, connection.lock, connection.writing
 
     def save(self, run: RunRecord) -> None:
         """Write a finished run: its own fields and `lanes`, all or nothing."""
@@ -32,7 +32,7 @@ class RunStore:
             for position, lane in enumerate(run["lanes"])
         ]
         row = {k: v for k, v in run.items() if k != "lanes"} | {n: json.dumps(run[n]) for n in ("stop", "earlier")}
-        with self._lock, self._db.atomic():
+        with self._writing():
             self._db["runs"].insert(row)
             self._db["lanes"].insert_all(lanes)
 

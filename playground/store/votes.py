@@ -1,7 +1,8 @@
 """Battles and votes: two answers of one run, shown without their methods, and what a person said of them.
 
 A flat row of a vote holds all of it: the battle, the vote, the prompt, and each side's method, options, models, answer
-and price; side a is the one that was shown first.
+and price; side a is the one that was shown first. An abstention is told by its finish_reason, "abstained", and by the
+answer that was withheld.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _SIDE = ("method", "options", "models", "text", "finish_reason", "seconds", "for
 FIELDS = (
     *("battle", "created", "voter", "choice", "reasons", "note", "category", "hidden"),
     *("prompt", "system", "earlier", "seed", "max_new_tokens", "software"),
-    *(f"{name}_{side}" for side in "ab" for name in _SIDE),
+    *(f"{name}_{side}" for side in "ab" for name in (*_SIDE, "withheld")),
 )
 """The columns of a flat row."""
 JSON_FIELDS = ("reasons", "earlier", "options_a", "options_b", "models_a", "models_b")
@@ -39,6 +40,13 @@ def _columns(*names: str) -> str:
     return ", ".join(f"l{side}.{name} as {name}_{side}" for side in "ab" for name in names)
 
 
+_WITHHELD = ", ".join(
+    f"""case when l{side}.finish_reason = 'abstained' then coalesce(json_extract(l{side}.detail, '$.withheld'), '')
+        else '' end as withheld_{side}"""
+    for side in "ab"
+)
+
+
 def now() -> str:
     """The time as it is stored: UTC, ISO 8601, milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -48,12 +56,12 @@ class VoteStore:
     """Battles and votes of a database. A vote is on the disk when `vote` returns."""
 
     def __init__(self, connection: Connection):
-        self._db, self._lock = connection.db, connection.lock
+        self._db, self._lock, self._writing = connection.db, connection.lock, connection.writing
 
     def add_battle(self, battle: str, run: str, voter: str, first: int, category: str = "") -> None:
         """Note a battle between the two lanes of a saved run; lane `first` (0 or 1) is shown as A."""
         row = {"id": battle, "run": run, "voter": voter, "created": now(), "first": first, "category": category}
-        with self._lock, self._db.atomic():
+        with self._writing():
             self._db["battles"].insert(row)
 
     def battle(self, battle: str) -> dict[str, Any]:
@@ -74,7 +82,7 @@ class VoteStore:
             "created": now(),
         }
         try:
-            with self._lock, self._db.atomic():
+            with self._writing():
                 self._db["votes"].insert(row)
         except sqlite3.IntegrityError:
             raise UserError("This battle has been voted on; a vote counts once. Ask for the next one.") from None
@@ -135,7 +143,7 @@ class VoteStore:
         only if asked for."""
         query = f"""
             select b.id as battle, v.created, b.voter, v.choice, v.reasons, v.note, b.category, v.hidden,
-                   r.prompt, r.system, r.earlier, r.seed, r.max_new_tokens, r.software, {_columns(*_SIDE)}
+                   r.prompt, r.system, r.earlier, r.seed, r.max_new_tokens, r.software, {_columns(*_SIDE)}, {_WITHHELD}
             from {_JOINED} join runs r on r.id = b.run
             where (:hidden or not v.hidden) and (:since is null or v.created >= :since)
                   and (:method is null or :method in (la.method, lb.method)) and (:voter is null or b.voter = :voter)
@@ -147,7 +155,7 @@ class VoteStore:
         """Keep flat rows that came from elsewhere; those whose battle is known are passed over. Returns how many are
         new. All or nothing."""
         new = 0
-        with self._lock, self._db.atomic():
+        with self._writing():
             for row in rows:
                 if list(self._db.query("select 1 from battles where id = ?", [row["battle"]])):
                     continue
@@ -166,7 +174,7 @@ class VoteStore:
                             "position": position,
                             "status": "done",
                             "token_ids": "[]",
-                            "detail": '{"tokens": []}',
+                            "detail": json.dumps({"tokens": []} | _decision(row, side)),
                         }
                         | {name: row[f"{name}_{side}"] for name in _SIDE if f"{name}_{side}" not in JSON_FIELDS}
                         | {name: json.dumps(row[f"{name}_{side}"]) for name in ("options", "models")}
@@ -181,14 +189,14 @@ class VoteStore:
     def hide(self, battle: str, hidden: bool, reason: str) -> None:
         """Hide a vote from counts and exports, or show it again; nothing is deleted, and the act is logged."""
         self.battle(battle)
-        with self._lock, self._db.atomic():
+        with self._writing():
             self._db.execute("update votes set hidden = ? where battle = ?", [int(hidden), battle])
             self._note("hide" if hidden else "show", battle, reason)
 
     def forget(self, voter: str) -> int:
-        """Delete all votes and battles of a voter with their prompts and answers, as the law lets people ask; returns
-        how many votes. Logged without the voter's id."""
-        with self._lock, self._db.atomic():
+        """Delete all votes, battles and judgements of a voter with their prompts and answers, as the law lets people
+        ask; returns how many votes. Logged without the voter's id."""
+        with self._writing():
             of = "(select id from battles where voter = ?)"
             runs = [row["run"] for row in self._db.query("select run from battles where voter = ?", [voter])]
             count = self._db.execute(f"delete from votes where battle in {of}", [voter]).rowcount
@@ -196,6 +204,7 @@ class VoteStore:
             for run in runs:
                 self._db.execute("delete from lanes where run = ?", [run])
                 self._db.execute("delete from runs where id = ?", [run])
+            self._db.execute("delete from judgements where voter = ?", [voter])
             self._note("forget", "a voter", f"{count} votes, on request")
         return count
 
@@ -206,6 +215,12 @@ class VoteStore:
 
     def _note(self, act: str, target: str, reason: str) -> None:
         self._db["acts"].insert({"created": now(), "act": act, "target": target, "reason": reason})
+
+
+def _decision(row: dict[str, Any], side: str) -> dict[str, Any]:
+    """What a lane's detail says of an abstention."""
+    abstained = row[f"finish_reason_{side}"] == "abstained"
+    return {"abstained": True, "withheld": row[f"withheld_{side}"]} if abstained else {}
 
 
 @contextmanager

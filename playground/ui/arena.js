@@ -19,6 +19,9 @@ function card(side, value) {
     const facts = part('p', 'facts', `${shown[side].label} · ${shown[side].cost.seconds.toFixed(1)} s · `
       + `${shown[side].cost.forward_tokens.toLocaleString()} forward tokens`);
     root.append(facts);
+    if (shown[side].withheld !== undefined) {
+      root.append(part('p', 'facts abstained', `abstained; withheld answer: ${shown[side].withheld || '(empty)'}`));
+    }
   }
   return root;
 }

@@ -7,7 +7,8 @@ const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 
 const COSTS = [['generated', 'generated', 'Tokens drawn, those of discarded texts too'],
   ['forward', 'forward', 'Tokens put through a model, prompts included'], ['seconds', 'seconds', 'From the first step to the end'],
   ['speed', 'tokens/s', 'Generated tokens per second']];
-const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped', budget: 'budget spent' };
+const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped', budget: 'budget spent',
+  abstained: 'abstained' };
 
 function make(tag, cls, text) {
   const node = document.createElement(tag);
@@ -21,7 +22,7 @@ function newLane(index) {
   const head = make('header');
   const lane = { root, title: make('h3'), options: make('span', 'options'), state: make('span', 'state'),
     progress: make('progress'), notice: make('p', 'notice'), text: make('div', 'text'), legend: make('div', 'legend'),
-    given: make('p', 'given-key'),
+    given: make('p', 'given-key'), decision: make('div', 'decision'),
     scrub: make('div', 'scrub'), price: make('dl', 'price'), look: make('div', 'look'), candidates: make('details', 'candidates'),
     count: 0, figures: {}, pieces: [] };
   lane.state.setAttribute('role', 'status');
@@ -42,7 +43,7 @@ function newLane(index) {
   addScrub(index, lane);
   lane.tree = newTree(from => server.steps([shownRun, index, from]), () => server.questions([shownRun, index]));
   lane.tree.root_.hidden = true;
-  root.append(head, lane.progress, lane.notice, lane.text, lane.given, lane.legend, lane.look, lane.tree.root_, lane.scrub,
+  root.append(head, lane.progress, lane.notice, lane.text, lane.decision, lane.given, lane.legend, lane.look, lane.tree.root_, lane.scrub,
     lane.price, lane.candidates);
   lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(index, lane, +t.dataset.at); });
   lane.text.addEventListener('keydown', e => step(e, index, lane));
@@ -217,10 +218,16 @@ function givenWords(data) {
   return `: given, not chosen by the method (the first ${data.begin > 1 ? `${data.begin} tokens` : 'token'}${until})`;
 }
 
+// Whether this run in this state is drawn there already; while a lane works, its answers get further scores.
+function drawnAlready(node, data) {
+  const wanted = `${shownRun} ${data.status}`, same = node.dataset.drawn === wanted;
+  node.dataset.drawn = wanted;
+  return same;
+}
+
 function drawCandidates(lane, data) {
   lane.candidates.hidden = data.candidates.length === 0;
-  if (!data.candidates.length || lane.candidates.dataset.run === shownRun) return;
-  lane.candidates.dataset.run = shownRun;
+  if (!data.candidates.length || drawnAlready(lane.candidates, data)) return;
   const list = make('ol');
   const ranked = data.candidates.map((c, i) => [c, i]).sort((a, b) => (b[0].score ?? 0) - (a[0].score ?? 0));
   for (const [candidate, i] of ranked) {
@@ -231,6 +238,19 @@ function drawCandidates(lane, data) {
     list.append(item);
   }
   lane.candidates.replaceChildren(make('summary', '', `${counted(data.candidates.length, 'answer')} with scores${data.scorer ? ` (${data.scorer})` : ''}`), list);
+}
+
+// Of a method that may abstain: how sure it was, and what it did not say.
+function drawDecision(lane, data) {
+  lane.decision.hidden = !data.decision;
+  if (!data.decision || drawnAlready(lane.decision, data)) return;
+  const { confidence, threshold, abstained, withheld } = data.decision;
+  const facts = [`confidence ${number(confidence)}`, threshold === null ? 'no threshold' : `threshold ${number(threshold)}`, abstained ? 'abstained' : 'answered'];
+  lane.decision.replaceChildren(make('p', '', facts.join(' · ')));
+  if (!abstained) return;
+  const box = make('details');
+  box.append(make('summary', '', 'Show the withheld answer'), make('p', 'withheld', withheld || '(an empty answer)'));
+  lane.decision.append(box);
 }
 
 function drawLane(lane, data) {
@@ -247,6 +267,7 @@ function drawLane(lane, data) {
   lane.notice.textContent = notices.join(' ');
   lane.text.setAttribute('aria-label', `Answer of ${data.title}; arrow keys walk along its tokens, Enter shows candidates`);
   drawTokens(lane, data);
+  drawDecision(lane, data);
   lane.given.hidden = !data.begin;
   if (data.begin) lane.given.replaceChildren(make('span', 'given', 'underlined'), givenWords(data));
   lane.legend.hidden = !data.colour;

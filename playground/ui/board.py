@@ -12,7 +12,7 @@ import gradio as gr
 
 from playground.decoders import DECODERS
 from playground.decoders.base import Decoder
-from playground.record import LaneRecord, RunRecord
+from playground.record import Detail, LaneRecord, RunRecord
 
 _HERE = Path(__file__).parent
 _SHORT = 60
@@ -92,8 +92,16 @@ def _lane(lane: LaneRecord, limit: int) -> dict[str, Any]:
         "candidates": detail.get("candidates", []),
         "chosen": detail.get("chosen"),
         "scorer": detail.get("scorer"),
+        "decision": _decision(detail),
         "models": list(lane["models"].items()),
     }
+
+
+def _decision(detail: Detail) -> dict[str, Any] | None:
+    """Of a method that may abstain: its confidence, the threshold, and what it decided."""
+    if "abstained" not in detail:
+        return None
+    return {name: detail.get(name) for name in ("confidence", "threshold", "abstained", "withheld")}
 
 
 def _changed(lane: LaneRecord, known: Decoder | None) -> list[str]:

@@ -1,5 +1,6 @@
-// Keys of the whole page: Ctrl + Enter runs, Escape stops.
+// Keys of the whole page: Ctrl + Enter runs what the open tab is for, Escape stops.
+const visible = selector => [...document.querySelectorAll(selector)].find(node => node.offsetParent);
 document.addEventListener('keydown', e => {
   if (e.key === 'Escape' && !document.activeElement.classList.contains('token')) document.querySelector('#stop')?.click();
-  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); document.querySelector('#run')?.click(); }
+  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); visible('#run, #ask')?.click(); }
 });

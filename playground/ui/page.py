@@ -13,9 +13,12 @@ import gradio as gr
 from playground.arena import Arena
 from playground.errors import UserError
 from playground.models.fetch import bar
+from playground.selective import METHOD as ANSWERING
+from playground.selective import Selective
 from playground.service import Playground
 from playground.training.jobs import Trainings
 from playground.ui.arena import ArenaTab, arena_endpoints
+from playground.ui.ask import AskTab
 from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.history import HistoryTab
@@ -58,6 +61,11 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         with gr.Tabs():
             with gr.Tab("Compare") as compare_tab:
                 compare = CompareTab(playground, compare_tab, visitor, kept, origin_of)
+            if ANSWERING:
+                with gr.Tab("Ask") as ask_tab:
+                    asking = AskTab(Selective(playground), visitor, origin_of)
+                ask_tab.select(in_words(asking.opened), asking.decided_by, asking.shown, **quiet)
+                page.unload(asking.stop)
             if METHOD:
                 with gr.Tab(f"{METHOD.dial.title} sweep") as sweep_tab:
                     sweep = SweepTab(playground, METHOD, compare.all_models)

@@ -15,10 +15,10 @@ from playground.arena import Arena
 from playground.decoders import DECODERS
 from playground.ui.page import serve
 from tests.store.test_exchange import beams
+from tests.ui.conftest import PATIENCE
 from tests.wire import Wire
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1> Repeat this."
-PATIENCE = 60_000
 TOKEN_BY_TOKEN = [
     "greedy",
     "greedy:variant=0.5*reference+0.5*aligned",
@@ -34,22 +34,6 @@ def address(embedded):
     page, url = serve(port=None, playground=embedded, block=False)
     yield url
     page.close()
-
-
-@pytest.fixture
-def tab(chromium, address):
-    """An empty tab; every console error, page error and request to elsewhere fails the test."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    tab = context.new_page()
-    wrong: list[str] = []
-    tab.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-    tab.on("pageerror", lambda e: wrong.append(str(e)))
-    tab.on("request", lambda r: wrong.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None)
-    tab.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    yield tab
-    context.close()
-    assert not wrong
 
 
 @pytest.fixture

@@ -96,3 +96,13 @@ def test_values_below_zero_reach_the_board(mixed):
         "detail": detail | {"colour": colour, "tokens": [{"id": 1, "text": "a", "value": -0.5}]}
     }
     assert snapshot(mixed | {"lanes": [lane]})["lanes"][0]["heat"] == [-0.5]
+
+
+def test_an_abstention_reaches_the_board_with_the_withheld_answer(tiny, request_of):
+    lanes = ("aspire:threshold=0,beams=2", "aspire:threshold=-99,beams=2", "greedy")
+    run = tiny.compare(request_of(*lanes, prompt="the fox", max_new_tokens=4))
+    withheld, given, greedy = snapshot(run)["lanes"]
+    assert withheld["decision"]["abstained"] and withheld["finish"] == "abstained"
+    assert withheld["decision"]["withheld"] == withheld["candidates"][0]["text"]
+    assert (given["decision"]["threshold"], given["decision"]["abstained"]) == (-99, False)
+    assert greedy["decision"] is None
