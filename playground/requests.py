@@ -27,7 +27,7 @@ class LaneRequest(BaseModel):
     options: SerializeAsAny[Options] = Field(
         default_factory=dict, validate_default=True, json_schema_extra={"type": "object"}
     )
-    begin: tuple[int, ...] | str = ()
+    begin: tuple[int, ...] | str = Field((), json_schema_extra={"expected": "a text, or a list of token ids"})
     """Token ids, or a text, that open the answer; the method writes what comes after them."""
 
     @field_validator("method")

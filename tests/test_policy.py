@@ -129,3 +129,11 @@ def test_mixtures_that_cannot_be_are_told_with_their_line(catalogue_with, varian
     with pytest.raises(UserError) as error:
         catalogue_with(**variants)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 24_000 + "!", "reference" + " " * 24_000 + "+", "+".join(["reference"] * 3_000)]
+)
+def test_long_texts_are_refused_before_they_are_read(text):
+    with pytest.raises(UserError, match="at most 1000 characters"):
+        Policy(text)

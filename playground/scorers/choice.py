@@ -17,6 +17,8 @@ from playground.options import Options
 from playground.policy import Policy
 from playground.scorers.base import Answer, Scorer
 
+LONGEST = 1000
+"""Characters of a scorer with its options."""
 SCORERS: dict[str, Scorer] = {}
 """All scorers by name; filled by `playground.scorers`."""
 
@@ -30,7 +32,7 @@ class ScorerChoice(str):
     def __new__(cls, text: str) -> ScorerChoice:
         if isinstance(text, ScorerChoice):
             return text
-        found = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", text, re.DOTALL)
+        found = re.fullmatch(r"(\w+)(?:\s*\((.*)\))?", text.strip(), re.DOTALL) if len(text) <= LONGEST else None
         if not found or found[1] not in SCORERS:
             raise UserError(f"There is no scorer {shown(text)}; choose one of: {', '.join(SCORERS)}.")
         kind = SCORERS[found[1]].options

@@ -18,6 +18,8 @@ from playground.scorers.base import Answer, Scorer
 
 EMPTY = -1e9
 """The score of an answer without tokens: below all others, and finite."""
+HELD = 512
+"""Distributions that are held at once while answers are read under a mixture: 100 MB with 49,152 tokens."""
 Reduce = Literal["mean", "sum"]
 
 
@@ -53,7 +55,8 @@ def read(lane: Lane, policy: Policy, answers: list[Answer]) -> Asking:
         known[()] = ((yield from lane.read(policy)), [])
     fresh = {ids: _longest(known, ids) for a in answers if (ids := tuple(a.token_ids)) not in known}
     texts = {ids: known[start][0].fork() for ids, start in fresh.items()}
-    scores = yield from together(texts[ids].score(ids[len(start) :]) for ids, start in fresh.items())
+    piece = max(1, HELD // max(1, len(fresh) * len(policy.names)))
+    scores = yield from together(texts[ids].score(ids[len(start) :], piece) for ids, start in fresh.items())
     for (ids, start), new in zip(fresh.items(), scores, strict=True):
         known[ids] = (texts[ids], known[start][1] + new.tolist())
     wanted = {(), *(tuple(a.token_ids) for a in answers)}

@@ -4,6 +4,8 @@ talks to the engine or the store.
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cache, partial
@@ -44,6 +46,11 @@ class Playground:
     def secret(self) -> str:
         """What ids that leave this server are sealed with."""
         return self.settings.secret or self.database.secret
+
+    @property
+    def browser_key(self) -> str:
+        """What browsers keep their own state with. It is public: every page carries it."""
+        return hmac.new(self.secret.encode(), b"browser", hashlib.sha256).hexdigest()
 
     def close(self) -> None:
         self.engine.close()

@@ -87,3 +87,9 @@ def m004_secret(db: Database) -> None:
 @migrations()
 def m005_beginning_of_a_lane(db: Database) -> None:
     db["lanes"].add_column("begin", str)
+
+
+@migrations()
+def m006_new_secret(db: Database) -> None:
+    """The one before was sent to every browser."""
+    db["server"].upsert({"name": "secret", "value": secrets.token_hex(32)}, pk="name")

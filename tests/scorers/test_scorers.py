@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playground.engine.requests import Extend, Opened
+from playground.errors import UserError
 from playground.policy import Policy
-from playground.scorers import SCORERS, ScorerChoice
+from playground.scorers import SCORERS, ScorerChoice, log_prob
 from playground.scorers.refusal import refuses
 from playground.scorers.self_eval import HARMLESSNESS
 from tests.fakes import VOCABULARY, FakeSequence, answer, drive, make_lane, random_script
@@ -244,3 +245,30 @@ def test_a_choice_is_written_in_its_shortest_form():
     assert ScorerChoice(" implicit ( reduce=mean, tuned = told ) ") == "implicit(tuned=told)"
     assert ScorerChoice("implicit(tuned=aligned)") == "implicit"
     assert ScorerChoice(ScorerChoice("implicit(tuned=told)")).options.tuned == "told"
+
+
+@pytest.mark.parametrize("text", ["vader" + " " * 90_000 + "!", "implicit(" * 300 + ")" * 300])
+def test_a_long_text_is_no_scorer(text):
+    with pytest.raises(UserError, match="There is no scorer"):
+        ScorerChoice(text)
+
+
+def test_the_embedder_is_no_classifier():
+    with pytest.raises(UserError, match="embedder classifies nothing"):
+        ScorerChoice("classifier(model=embedder)")
+
+
+@given(given_texts=st.lists(texts, min_size=1, max_size=4))
+def test_a_mixture_may_be_read_in_pieces(given_texts):
+    """Whole distributions of a mixture are held while it is read: of a few tokens at a time."""
+    policy = Policy("0.3*reference+0.7*aligned")
+
+    def read_with(held):
+        lane, drafts = answers(*given_texts)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(log_prob, "HELD", held)
+            return drive(log_prob.read(lane, policy, drafts), random_script(1))
+
+    whole, pieces = read_with(10_000), read_with(1)
+    assert [len(each) for each in whole] == [len(each) for each in pieces]
+    assert all(w == pytest.approx(p) for w, p in zip(whole, pieces, strict=True))

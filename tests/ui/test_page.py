@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,13 @@ def page(tab, address):
     tab.goto(address)
     expect(tab.locator(".lane-controls")).to_have_count(2)
     return tab
+
+
+def test_the_key_that_seals_battles_is_not_on_the_page(address, embedded):
+    with urllib.request.urlopen(f"{address}/config") as answer:
+        told = answer.read().decode()
+    assert embedded.browser_key in told
+    assert embedded.secret not in told
 
 
 def write(page, prompt):
