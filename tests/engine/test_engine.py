@@ -532,7 +532,7 @@ def build_type(folder, kind):
 
 def test_two_tasks_that_open_the_same_long_text_a_moment_apart_leave_one_kept_text(tiny_catalogue):
     """The later one is under way when the earlier one, which comes first in every round, asks for it, too."""
-    engine, runner = build(tiny_catalogue, "bf16")
+    engine, _ = build(tiny_catalogue, "bf16")
     long = tuple(2 + n % 200 for n in range(3 * CHUNK))
 
     def first():
@@ -573,7 +573,7 @@ def test_a_wrong_request_ends_its_own_task_alone(built, wrong):
         return "well"
 
     neighbour, task = engine.submit(good()), engine.submit(bad())
-    with pytest.raises(Exception):  # noqa: B017, PT011 (whichever it is, it is its own)
+    with pytest.raises(Exception):  # noqa: B017 (whichever it is, it is its own)
         task.wait(20)
     assert neighbour.wait(20) == "well"
 
@@ -595,7 +595,7 @@ class Stubborn:
             while True:
                 try:
                     yield [Open("plain", (3,))]
-                except BaseException:  # noqa: S112
+                except BaseException:
                     continue
 
         return run()
@@ -611,7 +611,7 @@ def test_no_method_can_take_the_worker_with_it(built, make):
     engine, _ = built
     task = engine.submit(make())
     task.stop()
-    with pytest.raises(BaseException):  # noqa: B017, PT011
+    with pytest.raises(BaseException):  # noqa: B017
         task.wait(20)
 
     def good():
