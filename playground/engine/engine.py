@@ -252,7 +252,7 @@ class Engine:
         if isinstance(request, Open) and (before := learned.prompts.get("soft_prompt")) is not None:
             inputs = torch.cat([before.to(inputs.dtype), inputs])
         if isinstance(request, Extend):
-            if not len(given) and request.want in (Want.HIDDEN, Want.VALUES):
+            if not len(inputs) and request.want in (Want.HIDDEN, Want.VALUES):
                 raise ValueError("nothing has no hidden states and no values")
             if request.want in (Want.SCORES, Want.ALL) and sequence.hidden is None:
                 raise ValueError("scores need a token before the first one")
