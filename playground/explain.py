@@ -48,7 +48,7 @@ def told(problem: str, name: str, value: Any, subject: str, kind: type[BaseModel
     """What is wrong with one value, as a sentence. problem: pydantic's name of it."""
     schema = kind.model_json_schema()["properties"]
     if problem == "extra_forbidden":
-        return f"{subject} has no option {shown(name)}; it has: {', '.join(schema)}."
+        return f"{subject} has no option {shown(name)}; it has{': ' + ', '.join(schema) if schema else ' none'}."
     if problem == "missing":
         return f"{subject} lacks {shown(name)}; give it."
     if problem in ("too_long", "too_short"):

@@ -20,7 +20,7 @@ MOST_TERMS = 8
 LARGEST = 100.0
 LONGEST = 1000
 """Characters of a policy as written."""
-_WEIGHT = r"[A-Za-z0-9.]+(?:[eE][+-]?\d+)?"
+_WEIGHT = r"(?:[0-9.]+[eE][+-]?\d+|[A-Za-z0-9.]+)"
 NAME = rf"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?=[A-Za-z0-9._-])(?!{_WEIGHT}\s*\*))*"
 """How a variant may be called."""
 _TERM = re.compile(rf"([+-]?)\s*(?:({_WEIGHT})\s*\*\s*)?({NAME})\s*")
@@ -112,5 +112,6 @@ def _weight(text: str | None) -> float:
 
 def _write(terms: tuple[tuple[str, float], ...]) -> str:
     """The text that `_read` reads as these terms."""
-    parts = [name if weight == 1 else f"{weight:.12g}*{name}" for name, weight in terms]
-    return "+".join(parts).replace("+-", "-")
+    bare = {1: "+", -1: " - "}  # a minus before a bare name needs its spaces
+    parts = (f"{bare[weight]}{name}" if weight in bare else f"{weight:+.12g}*{name}" for name, weight in terms)
+    return "".join(parts).removeprefix("+").lstrip()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from playground import plugins
+from playground.decoders.base import Decoder, Sampling
 from playground.scorers import SCORERS
 from playground.scorers.base import Scorer
 
@@ -65,6 +66,12 @@ class Point:
         if isinstance(self.found, BaseException):
             raise self.found
         return self.found
+
+
+@pytest.mark.parametrize("wrong", [{"in_front": ("colour",)}, {"in_front": (), "many": "colour"}])
+def test_a_method_that_names_an_option_it_does_not_have_cannot_be_made(wrong):
+    with pytest.raises(ValueError, match="the method odd has no option 'colour'"):
+        Decoder("odd", "Odd", "Odd.", Sampling, None, **wrong)
 
 
 @pytest.mark.parametrize(

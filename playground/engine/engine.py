@@ -146,7 +146,9 @@ class Engine:
 
     def submit(self, asking: Asking, cost: Cost | None = None, on_end: Callable[[Task], None] | None = None) -> Task:
         """Queue a decoder. Its use is counted in `cost`; `on_end` is called on the worker when it has ended in
-        whatever way."""
+        whatever way. Raises TypeError for what is no generator."""
+        if not isinstance(asking, Generator):
+            raise TypeError(f"the engine runs generators, not a {type(asking).__name__}")
         task = Task(asking, cost or Cost(), on_end)
         with self._wake:
             self._waiting.append(task)

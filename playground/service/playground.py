@@ -123,6 +123,8 @@ class Playground:
         """A lane, and the variants behind the policies it asks, which are made ready. `subject` names it in errors."""
         memory, room = self.memory, request.max_new_tokens
         variants = memory.variants_of(*asked)
+        if not variants:
+            raise UserError(f"{subject} names no model; give it an option of type Policy.")
         memory.ensure(*variants, progress=progress)
         memory.ensure_readers(*read_by, progress=progress)
         memory.check_one_tokenizer(subject, variants)

@@ -455,6 +455,12 @@ def test_what_follows_a_task_may_break_without_harm(built):
     assert len(engine.submit(write("plain", (3, 4), [5])).wait(30)) == 2
 
 
+def test_what_is_no_generator_is_refused_at_once(built):
+    engine, _ = built
+    with pytest.raises(TypeError, match="not a list"):
+        engine.submit([1.0])
+
+
 def test_a_task_that_waits_for_room_can_be_stopped(tiny_catalogue):
     engine, runner = build(tiny_catalogue, "fp32")
     narrow = Engine(max_tasks=1)

@@ -419,7 +419,7 @@ def test_a_mixture_is_typed_where_a_model_is_chosen_and_stays(page, embedded):
     lanes, mixture = page.locator(".lane-controls"), "0.25*reference+0.75*aligned"
     expect(lanes.nth(0).get_by_text("2*aligned - reference")).to_be_visible()
     lanes.nth(0).get_by_label("Model").click()
-    expect(page.get_by_role("option", name="half careful")).to_be_visible()
+    expect(page.get_by_role("option", name="half: SmolLM2 135M, half careful")).to_be_visible()
     choose(page, lanes.nth(0).get_by_label("Model"), mixture)
     lanes.nth(0).get_by_role("button", name="Duplicate").click()
     expect(lanes).to_have_count(3)
