@@ -1,3 +1,7 @@
+// A new run clears the errors of those before it.
+document.addEventListener('click', e => {
+  if (e.target.closest('#run')) document.querySelectorAll('.toast-close.error').forEach(button => button.click());
+});
 // Keys of the whole page: Ctrl + Enter runs, Escape stops.
 document.addEventListener('keydown', e => {
   if (e.key === 'Escape' && !document.activeElement.classList.contains('token')) document.querySelector('#stop')?.click();

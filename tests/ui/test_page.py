@@ -174,6 +174,16 @@ def test_an_empty_prompt_is_an_error_in_words_and_loses_nothing(page):
     expect(page.locator("#length input[type=number]")).to_have_value("17")
 
 
+def test_a_new_run_clears_the_errors_before_it(page):
+    set_length(page, 4)
+    page.locator("#run").click()
+    close = page.locator(".toast-close.error")
+    close.evaluate("button => button.addEventListener('click', () => { window.cleared = true; })")
+    write(page, "Hi")
+    assert page.evaluate("window.cleared"), "it did not just run out of time"
+    expect(close).to_have_count(0)
+
+
 def test_a_token_shows_its_candidates_under_both_models_by_click_and_by_key(page):
     set_length(page, 16)
     write(page, "What is the capital of France?")
