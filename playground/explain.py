@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from playground.errors import UserError, shown
 
-_BETWEEN = re.compile(r",(?![^()]*\))")
-"""A comma outside of brackets."""
-
 
 def parts_of(text: str) -> list[str]:
     """The parts of a text between its commas; brackets keep commas together."""
-    return list(filter(str.strip, _BETWEEN.split(text)))
+    parts, depth = [""], 0
+    for character in text:
+        depth = max(0, depth + (character == "(") - (character == ")"))
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return list(filter(str.strip, parts))
 
 
 def read_options(text: str, whole: str) -> dict[str, str]:
@@ -45,7 +48,7 @@ def told(problem: str, name: str, value: Any, subject: str, kind: type[BaseModel
     """What is wrong with one value, as a sentence. problem: pydantic's name of it."""
     schema = kind.model_json_schema()["properties"]
     if problem == "extra_forbidden":
-        return f"{subject} has no option {shown(name)}; it has: {', '.join(schema)}."
+        return f"{subject} has no option {shown(name)}; it has{': ' + ', '.join(schema) if schema else ' none'}."
     if problem == "missing":
         return f"{subject} lacks {shown(name)}; give it."
     if problem in ("too_long", "too_short"):
@@ -65,7 +68,7 @@ def _expected(schema: dict[str, Any]) -> str:
         "boolean": "true or false",
         "array": "a list of texts",
         "object": "an object of options",
-    }.get(schema.get("type"), "of another kind")
+    }.get(schema.get("type"), schema.get("expected", "of another kind"))
     bounds = [
         f"{word} {schema[key]:,}" if isinstance(schema[key], int) else f"{word} {schema[key]:g}"
         for key, word in (

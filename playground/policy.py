@@ -18,10 +18,12 @@ from playground.errors import UserError, shown
 MOST_TERMS = 8
 """Variants behind one policy: each costs a pass for every token."""
 LARGEST = 100.0
-_WEIGHT = r"[A-Za-z0-9.]+(?:[eE][+-]?\d+)?"
+LONGEST = 1000
+"""Characters of a policy as written."""
+_WEIGHT = r"(?:[0-9.]+[eE][+-]?\d+|[A-Za-z0-9.]+)"
 NAME = rf"[A-Za-z0-9](?:[A-Za-z0-9._]|-(?=[A-Za-z0-9._-])(?!{_WEIGHT}\s*\*))*"
 """How a variant may be called."""
-_TERM = re.compile(rf"\s*([+-]?)\s*(?:({_WEIGHT})\s*\*\s*)?({NAME})\s*")
+_TERM = re.compile(rf"([+-]?)\s*(?:({_WEIGHT})\s*\*\s*)?({NAME})\s*")
 
 
 class Policy(str):
@@ -47,10 +49,8 @@ class Policy(str):
                     f"The weight of {shown(name)} is {weight:g}; it must be a number from -{LARGEST:g} to {LARGEST:g}."
                 )
         if not 1 <= len(kept) <= MOST_TERMS:
-            raise UserError(
-                f"A mixture of {', '.join(sums) or 'nothing'} has {len(kept)} parts with a weight; it needs 1 to "
-                f"{MOST_TERMS}."
-            )
+            of = shown(", ".join(sums) or "nothing")
+            raise UserError(f"A mixture of {of} has {len(kept)} parts with a weight; it needs 1 to {MOST_TERMS}.")
         policy = super().__new__(cls, _write(kept))
         policy.terms = kept
         return policy
@@ -83,7 +83,9 @@ class Policy(str):
 
 def _read(text: str) -> list[tuple[str, float]]:
     """The terms of a text, as they stand there."""
-    terms, at = [], 0
+    if len(text) > LONGEST:
+        raise UserError(f"The mixture {shown(text)} is too long; write it in at most {LONGEST} characters.")
+    text, terms, at = text.strip(), [], 0
     while at < len(text) or not terms:
         found = _TERM.match(text, at)
         if not found or (terms and not found[1]):
@@ -110,5 +112,6 @@ def _weight(text: str | None) -> float:
 
 def _write(terms: tuple[tuple[str, float], ...]) -> str:
     """The text that `_read` reads as these terms."""
-    parts = [name if weight == 1 else f"{weight:.12g}*{name}" for name, weight in terms]
-    return "+".join(parts).replace("+-", "-")
+    bare = {1: "+", -1: " - "}  # a minus before a bare name needs its spaces
+    parts = (f"{bare[weight]}{name}" if weight in bare else f"{weight:+.12g}*{name}" for name, weight in terms)
+    return "".join(parts).removeprefix("+").lstrip()

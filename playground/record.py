@@ -6,6 +6,7 @@ parts: of a token, of a candidate token (a probability under each model), and of
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import Field
@@ -236,12 +237,13 @@ def upgraded(lane: dict[str, Any]) -> dict[str, Any]:
     if "begin" in lane:
         return lane
     lane = {**lane, "begin": []}
-    options, detail = lane.get("options"), lane.get("detail")
-    if isinstance(options, dict) and isinstance(text := options.get("begin"), str):
+    detail = lane.get("detail")
+    options = lane.get("options") if isinstance(lane.get("options"), dict) else {}
+    if isinstance(text := options.get("begin"), str):
         lane["options"] = {name: value for name, value in options.items() if name != "begin"}
-        lane["begin"] = [int(part) for part in text.split() if part.isdecimal()]
+        lane["begin"] = [int(part) for part in text.split() if re.fullmatch(r"[0-9]{1,7}", part)]
     if isinstance(detail, dict) and "colour" not in detail:
-        lane["detail"] = detail | _drawing_of(detail, lane.get("options") or {})
+        lane["detail"] = detail | _drawing_of(detail, options)
     return lane
 
 

@@ -16,6 +16,8 @@ from playground.options import Options
 MAX_LANES = 6
 MAX_CHARACTERS = 60_000
 MAX_NEW_TOKENS = 2048
+_OF_THE_RUN = ("system", "seed", "max_new_tokens", "stop")
+"""What newcomers give to a lane although all lanes share it."""
 _ALLOWED_CONTROLS = "\n\t\r"
 
 
@@ -27,7 +29,7 @@ class LaneRequest(BaseModel):
     options: SerializeAsAny[Options] = Field(
         default_factory=dict, validate_default=True, json_schema_extra={"type": "object"}
     )
-    begin: tuple[int, ...] | str = ()
+    begin: tuple[int, ...] | str = Field((), json_schema_extra={"expected": "a text, or a list of token ids"})
     """Token ids, or a text, that open the answer; the method writes what comes after them."""
 
     @field_validator("method")
@@ -45,6 +47,10 @@ class LaneRequest(BaseModel):
             return options
         if not isinstance(options, dict):
             raise ValueError("not an object")
+        for name in _OF_THE_RUN:
+            if name in options and name not in kind.model_fields:
+                flag = "--" + name.replace("_", "-")
+                raise UserError(f"{shown(name)} is no option of a lane: all lanes share it; give it once, as {flag}.")
         try:
             return kind.model_validate(options)
         except ValidationError as error:

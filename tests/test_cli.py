@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 from playground import cli
 from playground.cli.compare import printable
 from playground.decoders import DECODERS
+from playground.scorers import SCORERS
 from playground.store.exchange import read_run
 
 
@@ -46,6 +48,20 @@ def test_compare_writes_the_documented_json(on_tiny, capsys):
     assert "generated" in capsys.readouterr().out
 
 
+def test_printed_are_the_changed_options_and_every_candidate_with_its_score(on_tiny, capsys):
+    lanes = ["--lane", "greedy", "--lane", "best_of_n:n=3,scorer=length,temperature=1", "--lane", "greedy:begin=the"]
+    out = on_tiny / "out.json"
+    assert cli.main(["compare", "the fox", *lanes, "--max-new-tokens", "6", "--json", str(out)]) == 0
+    printed = capsys.readouterr().out
+    heads = [line for line in printed.splitlines() if line.startswith("──")]
+    assert heads[:2] == ["── greedy", "── best_of_n:n=3,scorer=length"]
+    assert heads[2].startswith("── greedy:begin=")
+    detail = json.loads(out.read_text())["lanes"][1]["detail"]
+    found = re.findall(r"^   ([* ]) (\d)\. score (\d)\.000: ", printed, re.MULTILINE)
+    assert [int(score) for _, _, score in found] == [len(c["token_ids"]) for c in detail["candidates"]]
+    assert [int(number) - 1 for mark, number, _ in found if mark == "*"] == [detail["chosen"]]
+
+
 @pytest.mark.parametrize("name", ["run.json", "run.json.gz"])
 def test_a_saved_run_opens_again(on_tiny, name):
     file = on_tiny / name
@@ -61,7 +77,11 @@ def test_methods_lists_every_method_with_a_schema(capsys):
     assert [m["name"] for m in listing] == list(DECODERS)
     assert all(m["options"]["type"] == "object" for m in listing)
     assert cli.main(["methods"]) == 0
-    assert "lambda_" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "lambda_" in printed
+    for name, scorer in SCORERS.items():
+        assert (f"\n{name}: {scorer.title}" in printed) == (name != "classifier"), "none is set up"
+    assert "\n    tuned (default aligned): The model with the reward in it" in printed
 
 
 @pytest.mark.parametrize(
@@ -81,6 +101,7 @@ def test_methods_lists_every_method_with_a_schema(capsys):
         (["compare", "Hi", "--lane", "greedy", "--json", "/proc/x.json"], "/proc/x.json"),
         (["compare", "Hi", "--lane", "greedy", "--json", "x" * 300], "cannot be written"),
         (["compare", "Hi", "--lane", "greedy", "--stop", "\udcff"], "U+DCFF"),
+        (["score", "--scorer", "vader", "--prompt", "Hi", "--response", " "], "response is empty"),
         (["serve", "--port", "70000"], "70000"),
         (["serve", "--port", "many"], "many"),
         (["frobnicate"], "frobnicate"),

@@ -26,7 +26,7 @@ MAY = {
     "store": PLAIN,
     "figures": PLAIN,
     "branch": PLAIN | {"engine", "models"},
-    "scorers": PLAIN | {"explain", "engine", "branch"},
+    "scorers": PLAIN | {"explain", "engine", "branch", "models"},
     "decoders": PLAIN | {"engine", "models", "branch", "scorers"},
     "training": PLAIN | {"explain", "questions", "models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"explain", "decoders"},

@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from playground import plugins
+from playground.decoders.base import Decoder, Sampling
 from playground.scorers import SCORERS
 from playground.scorers.base import Scorer
 
 ROOT = Path(__file__).parents[1]
+PAIR = ("--prompt", "the fox", "--response", "jumps over")
 SHOWN = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 
@@ -24,7 +26,7 @@ def installed(tmp_path_factory):
     for name, text in re.findall(r"`([\w.]+)`\n\n```\w+\n(.*?)```", SHOWN, re.DOTALL):
         (source / name).write_text(text)
         lines += len(text.splitlines())
-    assert 0 < lines < 60, "short enough to be read"
+    assert 0 < lines < 80, "short enough to be read"
     offline = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--disable-pip-version-check"]
     subprocess.run([sys.executable, "-m", "pip", "install", *offline, "--target", target, source], check=True)
     return os.environ | {"PYTHONPATH": str(target)}
@@ -44,9 +46,10 @@ def test_an_installed_method_and_scorer_are_there_and_work(installed, tiny_catal
     }
     assert "\nturns: Greedy and random" in run(environment, "playground", "methods")
     saved = tmp_path / "run.json"
-    lanes = ("--lane", "turns:every=3", "--lane", "best_of_n:n=2,scorer=cheer", "--max-new-tokens", "6")
+    lanes = ("--lane", "turns:every=3", "--lane", "best_of_n:n=2,scorer=cheer(mark=o)", "--max-new-tokens", "6")
     answered = run(environment, "playground", "compare", "the fox", *lanes, "--save", str(saved))
-    assert "── turns:" in answered and "scorer=cheer" in answered
+    assert "── turns:" in answered and "scorer=cheer(mark=o)" in answered
+    assert float(run(environment, "playground", "score", "--scorer", "surest", *PAIR)) < 0
     assert '"method": "turns"' in saved.read_text()
 
 
@@ -65,6 +68,12 @@ class Point:
         if isinstance(self.found, BaseException):
             raise self.found
         return self.found
+
+
+@pytest.mark.parametrize("wrong", [{"in_front": ("colour",)}, {"in_front": (), "many": "colour"}])
+def test_a_method_that_names_an_option_it_does_not_have_cannot_be_made(wrong):
+    with pytest.raises(ValueError, match="the method odd has no option 'colour'"):
+        Decoder("odd", "Odd", "Odd.", Sampling, None, **wrong)
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,13 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
+from playground.decoders import DECODERS
+from playground.decoders.base import Decoder, Sampling
 from playground.errors import UserError
 from playground.requests import LaneRequest, RunRequest
+from playground.scorers import SCORERS
 from playground.service import Playground
+from playground.service.methods import options_schema
 from playground.settings import Settings
 from tests.tiny import make_catalogue, make_model
 
@@ -227,14 +231,32 @@ def test_stop_strings_end_answers(tiny, request_of):
 def test_methods_list_their_options_as_json_schema(tiny):
     methods = {m["name"]: m for m in tiny.methods()}
     assert {"greedy", "sample", "best_of_n", "dera"} <= methods.keys()
-    assert methods["dera"]["options"]["properties"]["aligned"]["examples"] == [
+    aligned = methods["dera"]["options"]["properties"]["aligned"]
+    assert aligned["examples"] == [
         "reference",
         "aligned",
         "adapted",
         "answers",
         "quarter",
     ]
+    assert aligned["labels"]["quarter"] == "quarter: Tiny, a quarter adapted"
     assert methods["dera"]["options"]["additionalProperties"] is False
+
+
+def test_scorers_are_listed_with_their_names_and_that_of_classifiers_only_if_there_is_one(tiny):
+    def listed(**changes):
+        catalogue = tiny.catalogue.model_copy(update=changes)
+        return options_schema(catalogue, "best_of_n")["properties"]["scorer"]
+
+    assert listed()["labels"]["vader"].startswith("vader: ")
+    assert set(listed()["examples"]) == SCORERS.keys() - {"classifier"}
+    assert set(listed(classifiers={"reward": None})["examples"]) == SCORERS.keys()
+
+
+def test_a_method_without_a_model_is_refused_in_words(tiny, request_of, monkeypatch):
+    monkeypatch.setitem(DECODERS, "odd", Decoder("odd", "Odd", "Odd.", Sampling, None, in_front=()))
+    with pytest.raises(UserError, match="odd names no model"):
+        tiny.start(request_of("odd"))
 
 
 def test_a_database_that_cannot_be_opened_is_said(tiny_catalogue, tmp_path):

@@ -10,6 +10,9 @@ from playground.branch.together import together
 from playground.engine.engine import Asking
 from playground.policy import Policy
 
+HELD = 512
+"""Distributions that are held at once while answers are read under a mixture: 100 MB with 49,152 tokens."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -40,7 +43,8 @@ def read(lane: Lane, policy: Policy, answers: list[list[int]]) -> Asking:
     wanted = {tuple(ids) for ids in answers}
     fresh = {ids: _longest(known, ids) for ids in wanted if ids not in known}
     texts = {ids: known[start].text.fork() for ids, start in fresh.items()}
-    scores = yield from together(texts[ids].score(ids[len(start) :]) for ids, start in fresh.items())
+    piece = max(1, HELD // max(1, len(fresh) * len(policy.names)))
+    scores = yield from together(texts[ids].score(ids[len(start) :], piece) for ids, start in fresh.items())
     for (ids, start), new in zip(fresh.items(), scores, strict=True):
         known[ids] = Reading(texts[ids], known[start].log_probs + new.tolist())
     for ids in known.keys() - wanted - {()}:

@@ -45,16 +45,20 @@ class Text:
         self.rows, self._mixed = dict(zip(self.sequences, rows, strict=True)), {}
         return self.log_probs
 
-    def score(self, tokens: tuple[int, ...]) -> Asking:
+    def score(self, tokens: tuple[int, ...], piece: int) -> Asking:
         """Put tokens after the text. Returns the log-probability [n] of each under the policy; what comes after them
-        is then not known."""
-        want = Want.SCORES if self.policy.plain else Want.ALL
-        rows = yield [Extend(sequence, tokens, want) for sequence in self.sequences.values()]
+        is then not known. Of a mixture whole distributions must be held, so it takes `piece` tokens at a time."""
         self.rows, self._mixed = {}, {}
         if self.policy.plain:
-            return rows[0]
-        mixed = _mix(self.policy, dict(zip(self.sequences, rows, strict=True)))
-        return mixed.gather(1, torch.tensor(tokens)[:, None])[:, 0]
+            [scores] = yield [Extend(sequence, tokens, Want.SCORES) for sequence in self.sequences.values()]
+            return scores
+        parts = []
+        for start in range(0, len(tokens), piece):
+            given = tokens[start : start + piece]
+            rows = yield [Extend(sequence, given, Want.ALL) for sequence in self.sequences.values()]
+            mixed = _mix(self.policy, dict(zip(self.sequences, rows, strict=True)))
+            parts.append(mixed.gather(1, torch.tensor(given)[:, None])[:, 0])
+        return torch.cat(parts)
 
 
 def open_texts(asked: list[tuple[Policy, dict[str, list[int]]]]) -> Asking:

@@ -6,11 +6,15 @@ import argparse
 import gzip
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 from playground.cli.common import Commands, command, service
 from playground.errors import UserError, shown
+
+CANDIDATE = 72
+"""Characters that are printed of each of several answers."""
 
 
 def add(commands: Commands) -> None:
@@ -73,7 +77,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     else:
         if out:
             out.write_text(json.dumps(result, ensure_ascii=False, indent=1), encoding="utf-8")
-        _print_lanes(result)
+        _print_lanes([lane.options.model_dump(exclude_defaults=True) for lane in request.lanes], result)
     return 1 if result["status"] == "failed" or result["notice"] else 0
 
 
@@ -89,18 +93,28 @@ def _writable(name: str) -> Path:
     return path
 
 
-def _print_lanes(result: dict[str, Any]) -> None:
-    for lane in result["lanes"]:
+def _print_lanes(changed: list[dict[str, Any]], result: dict[str, Any]) -> None:
+    """changed: of each lane, the options that differ from the defaults."""
+    for written, lane in zip(changed, result["lanes"], strict=True):
         cost = lane["cost"]
-        written = lane["options"] | ({"begin": " ".join(map(str, lane["begin"]))} if lane["begin"] else {})
-        options = ",".join(f"{name}={value}" for name, value in written.items())
-        print(f"── {lane['method']}:{options}")
+        begin = {"begin": " ".join(map(str, lane["begin"]))} if lane["begin"] else {}
+        options = ",".join(f"{name}={value}" for name, value in (written | begin).items())
+        print(f"── {lane['method']}{':' if options else ''}{options}")
         print(lane["error"] or printable(lane["text"]))
+        for number, candidate in enumerate(lane["detail"].get("candidates", ())):
+            print(_candidate(number, candidate, number == lane["detail"].get("chosen")))
         print(
             f"   {cost['generated_tokens']} tokens generated, {cost['forward_tokens']} put through, "
             f"{cost['forward_passes']} passes, {cost['seconds']:.1f} s; ended: {lane['finish_reason']}\n"
         )
     print(result["notice"] or f"Saved as run {result['id']}.")
+
+
+def _candidate(number: int, candidate: dict[str, Any], chosen: bool) -> str:
+    """One of several answers with its scores, on one short line."""
+    scores = [f"{name} {value:.3f}" for name, value in candidate.items() if isinstance(value, int | float)]
+    text = textwrap.shorten(printable(candidate["text"]), CANDIDATE, placeholder="…")
+    return f"   {'*' if chosen else ' '} {number + 1}. {', '.join(scores) or 'not scored'}: {text}"
 
 
 def printable(text: str) -> str:
@@ -122,5 +136,7 @@ def _add_score(commands: Commands) -> None:
 
 
 def _score(arguments: argparse.Namespace) -> None:
+    if not arguments.response.strip():
+        raise UserError("The response is empty, so there is nothing to score; give some text.")
     with service() as playground:
         print(playground.scores(arguments.scorer, [(arguments.prompt, arguments.response)])[0])

@@ -75,7 +75,8 @@ class Dial:
 
 @dataclass(frozen=True)
 class Decoder:
-    """A method: its name in every interface, what it is, its options, its generator."""
+    """A method: its name in every interface, what it is, its options, its generator. Raises ValueError where it names
+    an option that it does not have."""
 
     name: str
     title: str
@@ -92,6 +93,12 @@ class Decoder:
     """Whether it writes token by token, so that a person may take another token and let it go on."""
     abstains: bool = False
     """Whether it withholds its answer where its confidence is below the option `threshold`."""
+
+    def __post_init__(self):
+        named = (*self.in_front, self.many, self.dial.option if self.dial else None)
+        for name in filter(None, named):
+            if name not in self.options.model_fields:
+                raise ValueError(f"the method {self.name} has no option {name!r}, which it names")
 
 
 def policies(options: Options) -> Iterator[Policy]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -60,7 +60,7 @@ class DeraOptions(Sampling):
         return (self.lambda_, *(λ for _, _, λ in ranges_of(self.schedule)))
 
 
-@cache
+@lru_cache(256)
 def ranges_of(schedule: str) -> tuple[tuple[int, float, float], ...]:
     """A λ schedule as (first token, last token, λ), tokens counted from 1. Raises UserError."""
     found = []
@@ -87,7 +87,7 @@ def schedule_of(lambdas: list[float]) -> str:
     parts, first = [], 1
     for value, same in itertools.groupby(lambdas):
         last = first + len(list(same)) - 1
-        parts.append(f"{first}-{last}:{value:g}")
+        parts.append(f"{first}-{last}:{value:.9f}".rstrip("0").rstrip("."))
         first = last + 1
     return " ".join(parts)
 

@@ -302,15 +302,13 @@ class _Search:
                 record["node"] = child
 
     def _evaluate(self, texts: list[str], paths: list[Path]) -> Asking:
-        """Values of the leaves' texts, new ones in one batch. Raises UserError for a value that is no number."""
+        """Values of the leaves' texts, new ones in one batch."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self.evaluations]
         scorer, writer = self.options.scorer, self.options.variant
         if fresh:
             answers = [Draft(self.lane, 0, token_ids=self.lane.ids(text), text=text) for text in fresh]
             scores = yield from scorer.run(self.lane, writer, answers, self.options.soft)
             for text, score in zip(fresh, scores, strict=True):
-                if not math.isfinite(score):
-                    raise UserError(f"rain: the evaluator {scorer} gave {score} for {shown(text)}; choose another.")
                 self.evaluations[text] = {"text": text, "value": float(score), **getattr(score, "how", {})}
         for text, path in zip(texts, paths, strict=True):
             self.tree.evaluated(path[-1], self.evaluations[text])

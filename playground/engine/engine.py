@@ -146,7 +146,9 @@ class Engine:
 
     def submit(self, asking: Asking, cost: Cost | None = None, on_end: Callable[[Task], None] | None = None) -> Task:
         """Queue a decoder. Its use is counted in `cost`; `on_end` is called on the worker when it has ended in
-        whatever way."""
+        whatever way. Raises TypeError for what is no generator."""
+        if not isinstance(asking, Generator):
+            raise TypeError(f"the engine runs generators, not a {type(asking).__name__}")
         task = Task(asking, cost or Cost(), on_end)
         with self._wake:
             self._waiting.append(task)
@@ -214,7 +216,7 @@ class Engine:
                 self._requests_of(task, task.asking.send(answers))
         except StopIteration as end:
             self._end(task, result=end.value)
-        except Exception as error:
+        except BaseException as error:  # a method may raise SystemExit, and the worker must go on
             if not isinstance(error, (UserError, Stopped)):
                 log.exception("a task failed")
             self._end(task, error=error)
@@ -248,9 +250,13 @@ class Engine:
             adapter = learned.adapters.get(given.name, adapter)
         else:
             inputs = given if isinstance(given, torch.Tensor) else runner.embed(given)
+        if inputs.dim() != 2 or inputs.shape[1] != runner.loaded.model.config.hidden_size:
+            raise ValueError(f"vectors of {tuple(inputs.shape)} are none of this model")
         if isinstance(request, Open) and (before := learned.prompts.get("soft_prompt")) is not None:
             inputs = torch.cat([before.to(inputs.dtype), inputs])
         if isinstance(request, Extend):
+            if not len(inputs) and request.want in (Want.HIDDEN, Want.VALUES):
+                raise ValueError("nothing has no hidden states and no values")
             if request.want in (Want.SCORES, Want.ALL) and sequence.hidden is None:
                 raise ValueError("scores need a token before the first one")
             if request.want is Want.SCORES and not isinstance(given, tuple):
@@ -270,7 +276,10 @@ class Engine:
         )
 
     def _end(self, task: Task, result: Any = None, error: BaseException | None = None) -> None:
-        task.asking.close()
+        try:
+            task.asking.close()
+        except BaseException:  # it went on although it was told to end
+            log.exception("a task could not be closed")
         task.result, task.error = result, error
         task.cost.seconds = time.perf_counter() - task._started
         task._jobs = []
@@ -288,6 +297,7 @@ class Engine:
         for runner in {job.runner for task in self._active for job in task._jobs} - {None}:
             self._guarded(self._run_short, [(t, j) for t, j in self._undone(runner) if not j.long])
             self._guarded(self._run_long, [(t, j) for t, j in self._undone(runner) if j.long])
+            self._end_the_broken([(t, j) for t, j in self._undone(runner) if j.parts])
             self._answer(runner, [job for _, job in self._undone(runner) if len(job.inputs) == 0])
         for task, job in self._undone(None):
             try:
@@ -308,13 +318,26 @@ class Engine:
                 log.warning("the KV store is full: a task ends")
                 self._fail(task, OutOfBlocks())
 
+    def _end_the_broken(self, pairs: list[tuple[Task, _Job]]) -> None:
+        """End tasks whose numbers are none, and clear what they wrote: others will use these places."""
+        if not pairs:
+            return
+        whole = torch.stack([job.sequence.hidden for _, job in pairs]).isfinite().all(1).tolist()
+        for task, job in [pair for pair, good in zip(pairs, whole, strict=True) if not good]:
+            if (kept := self._openings.pop(_opening(job), None)) is not None:
+                kept.release()
+            if task in self._active:
+                for sequence in task.sequences:
+                    sequence.clear()
+                self._fail(task, UserError(f"{shown(job.sequence.variant)} gives numbers that are none (NaN)."))
+
     def _fail(self, task: Task, error: Exception) -> None:
         """Tell a task what went wrong; it may still end with what it has."""
         try:
             task.asking.throw(error)
         except StopIteration as end:
             self._end(task, result=end.value)
-        except Exception as raised:
+        except BaseException as raised:
             self._end(task, error=raised)
         else:
             self._end(task, error=error)
@@ -346,7 +369,8 @@ class Engine:
     def _run_long(self, pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
         """Run one chunk of the first long extension, and of those after it that still fit into the pass. Openings that
         are known need none, and one that is under way is not begun again."""
-        refused, batch, rows, under_way = [], [], 0, set()
+        refused, batch, rows = [], [], 0
+        under_way = {_opening(job) for _, job in pairs if job.parts} - {None}
         for task, job in pairs:
             if not len(job.inputs):
                 continue
@@ -357,7 +381,7 @@ class Engine:
                 job.sequence.release()
                 job.sequence, job.inputs = known, job.inputs[:0]
                 continue
-            if key in under_way:
+            if key in under_way and not job.parts:
                 continue
             part = job.inputs[:CHUNK]
             if rows + len(part) > CHUNK:
@@ -382,7 +406,8 @@ class Engine:
             self._keep(key, job.sequence)
 
     def _keep(self, key: tuple, sequence: Sequence) -> None:
-        self._openings[key] = sequence.fork(self._kept)
+        if key not in self._openings:
+            self._openings[key] = sequence.fork(self._kept)
         while len(self._openings) > OPENINGS_KEPT:
             self._openings.popitem(last=False)[1].release()
 
@@ -431,4 +456,4 @@ def _learned_prompt(learned: Learned, name: str, variant: str) -> torch.Tensor:
 
 def _opening(job: _Job) -> tuple | None:
     """By what an opening is known; None for other requests."""
-    return (job.sequence.variant, job.request.tokens) if isinstance(job.request, Open) else None
+    return (job.sequence.variant, tuple(job.request.tokens)) if isinstance(job.request, Open) else None

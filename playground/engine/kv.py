@@ -118,6 +118,11 @@ class Sequence:
             self.blocks.append(self.pool.take())
         self.length += tokens
 
+    def clear(self) -> None:
+        """Overwrite what only this sequence holds with zeros."""
+        mine = [block for block in self.blocks if not self.pool.shared(block)]
+        self.pool.data[mine] = 0
+
     def release(self) -> None:
         """Give the blocks back. Doing so twice does no harm."""
         for block in self.blocks:

@@ -54,6 +54,8 @@ def read_learned(folders: tuple[Path, ...], hidden_size: int, model: str, device
                     f"The {_words(kind)} {path} was made for another model than {model}: its weights are "
                     f"{' x '.join(map(str, sized.shape))}, and {model} has a hidden size of {hidden_size}."
                 )
+            if not all(part.isfinite().all() for part in (sized, bias) if part is not None):
+                raise UserError(f"The {_words(kind)} {path} holds numbers that are none (NaN); train it again.")
             if bias is not None and bias.shape != sized.shape[:1]:
                 raise UserError(
                     f"The {_words(kind)} {path} cannot be used: it has {len(sized)} outputs and a bias for "

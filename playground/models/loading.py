@@ -193,4 +193,6 @@ def _read_lora(folder: Path, dtype: torch.dtype, device: torch.device):
         if key.endswith(suffix):
             up = weights[key.replace(".lora_A.", ".lora_B.")]
             path = key.removeprefix(prefix).removesuffix(suffix)
+            if not (down.isfinite().all() and up.isfinite().all()):
+                raise UserError(f"The adapter {folder} holds numbers that are none (NaN) at {path}; train it again.")
             yield path, down.to(device, dtype), (up.float() * scale).to(device, dtype)

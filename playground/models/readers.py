@@ -16,13 +16,13 @@ from playground.models.specs import EMBEDDER, Catalogue
 def load_reader(
     name: str, catalogue: Catalogue, cache: Path, device: torch.device, progress: Progress = no_progress
 ) -> Embedder | Classifier:
-    """The reader `name` of models.yaml, for `Engine.add_reader`. Raises UserError that lists the names there are."""
+    """The reader `name` of models.yaml, for `Engine.add_reader`. Raises UserError for one that is not there."""
     if name == EMBEDDER and catalogue.embedder:
         return load_embedder(catalogue.embedder, cache, progress)
     if name in catalogue.classifiers:
         return load_classifier(name, catalogue.classifiers[name], device, progress)
-    known = [*([EMBEDDER] if catalogue.embedder else []), *catalogue.classifiers]
-    raise UserError(
-        f"models.yaml names no reader of texts {shown(name)}; it names: {', '.join(known) or 'none'}. "
-        "Add an 'embedder' or one of the 'classifiers' there."
-    )
+    if name == EMBEDDER:
+        raise UserError("No embedder is set up; add one as `embedder` in models.yaml.")
+    if not catalogue.classifiers:
+        raise UserError("No classifier is set up; add one below `classifiers` in models.yaml.")
+    raise UserError(f"There is no classifier {shown(name)}; choose one of: {', '.join(catalogue.classifiers)}.")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -183,6 +184,15 @@ class MixSpec(_Strict):
     mix: dict[str, float] = Field(min_length=1)
     writes: bool = True
 
+    @field_validator("mix", mode="before")
+    @classmethod
+    def _written(cls, given: object) -> object:
+        """A mixture may be written as where a lane takes one: 0.5*reference+0.5*aligned."""
+        try:
+            return dict(Policy(given).terms) if isinstance(given, str) else given
+        except UserError:
+            return given  # which is then refused with the file's line
+
 
 def _kind(content: object) -> str:
     mixed = isinstance(content, MixSpec) or (isinstance(content, dict) and "mix" in content)
@@ -251,9 +261,20 @@ class Catalogue(_Strict):
     def variant(self, name: str) -> VariantSpec:
         """The variant of that name. Raises UserError that lists the names there are."""
         if name not in self.variants:
-            known = ", ".join(self.variants | self.mixtures)
-            raise UserError(f"There is no variant {shown(name)}; choose one of: {known}.")
+            hint = _mixture_hint(name, self.variants | self.mixtures)
+            raise UserError(f"There is no variant {shown(name)}; choose one of: {', '.join(self.writers)}.{hint}")
         return self.variants[name]
+
+
+def _mixture_hint(name: str, known: Iterable[str]) -> str:
+    """What to do about a mixture that was read as one name; nothing where it is none."""
+    part = f"(?:{'|'.join(map(re.escape, known))})"
+    numbered = rf"[\d.]*{part}"
+    if not re.fullmatch(rf"{numbered}(?:-{numbered})*", name):
+        return ""
+    minus = "" if re.fullmatch(numbered, name) else " Put spaces around a minus."
+    star = "" if re.fullmatch(rf"{part}(?:-{part})*", name) else " Put * between weight and name."
+    return f"{minus}{star}"
 
 
 def _lines(node: yaml.Node, path: tuple = ()) -> dict[tuple, int]:
@@ -372,7 +393,7 @@ def read_catalogue(path: Path) -> Catalogue:
                 raise fail(
                     line_of(("variants", name, "adapter")),
                     f"variant {shown(name)} needs the adapter folder {there} with an adapter_config.json, "
-                    "which is not there.",
+                    "which is not there; paths are relative to this file, so keep it beside adapters/.",
                 )
             catalogue.variants[name] = variant = variant.model_copy(update={"adapter": there})
         if variant.learned:
@@ -472,4 +493,7 @@ def _first_problem(error: ValidationError, content: object, line_of) -> tuple[in
         return line_of(place), f"unknown key {shown(str(last))} in {where}; remove it or mend its spelling."
     if problem["type"] == "missing":
         return line_of(place), f"{where} lacks the key {shown(str(last))}."
+    if place[-1:] == ("mix",):
+        form = "{name: weight, …}, or a text such as 0.5*reference+0.5*aligned"
+        return line_of(place), f"{where} is {shown(problem['input'])}; write {form}."
     return line_of(place), f"{where} is {shown(problem['input'])}: {problem['msg'].lower()}."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from playground.branch.lane import Lane
 from playground.engine.engine import Asking
 from playground.engine.requests import Read
+from playground.errors import UserError
+from playground.models.specs import EMBEDDER
 from playground.options import Options
 from playground.policy import Policy
 from playground.scorers.base import Answer, Scorer
@@ -14,6 +16,13 @@ from playground.scorers.base import Answer, Scorer
 
 class ClassifierOptions(Options):
     model: str = Field("reward", title="Classifier", description="Its name in models.yaml, below classifiers")
+
+    @field_validator("model")
+    @classmethod
+    def _classifies(cls, model: str) -> str:
+        if model == EMBEDDER:
+            raise UserError(f"{EMBEDDER} classifies nothing; name one of the classifiers in models.yaml.")
+        return model
 
     @property
     def readers(self) -> tuple[str, ...]:

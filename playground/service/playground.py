@@ -5,6 +5,7 @@ talks to the engine or the store.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -55,6 +56,11 @@ class Playground:
     def voter(self, visitor: str) -> str:
         """The stored id of a visitor who votes or judges: a hash with this server's secret in it."""
         return hashlib.sha256(f"{self.secret} voter {visitor}".encode()).hexdigest()[:16]
+
+    @property
+    def browser_key(self) -> str:
+        """What browsers keep their own state with. It is public: every page carries it."""
+        return hmac.new(self.secret.encode(), b"browser", hashlib.sha256).hexdigest()
 
     def close(self) -> None:
         self.engine.close()
@@ -127,6 +133,8 @@ class Playground:
         """A lane, and the variants behind the policies it asks, which are made ready. `subject` names it in errors."""
         memory, room = self.memory, request.max_new_tokens
         variants = memory.variants_of(*asked)
+        if not variants:
+            raise UserError(f"{subject} names no model; give it an option of type Policy.")
         memory.ensure(*variants, progress=progress)
         memory.ensure_readers(*read_by, progress=progress)
         memory.check_one_tokenizer(subject, variants)

@@ -56,6 +56,10 @@ def read_run(content: bytes, origin: str, known: Callable[[str], RunRecord | Non
             _check_search(lane["detail"], number)
     except ValidationError as error:
         raise UserError(_damage(error)) from None
+    try:
+        json.dumps(run, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UserError("The saved run is damaged: it holds half a character (a lone surrogate).") from None
     here = known(run["id"])
     if here and _RUN.validate_python(_bare(here)) == run:
         return here

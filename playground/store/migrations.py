@@ -90,7 +90,13 @@ def m005_beginning_of_a_lane(db: Database) -> None:
 
 
 @migrations()
-def m006_judgements(db: Database) -> None:
+def m006_new_secret(db: Database) -> None:
+    """The one before was sent to every browser."""
+    db["server"].upsert({"name": "secret", "value": secrets.token_hex(32)}, pk="name")
+
+
+@migrations()
+def m007_judgements(db: Database) -> None:
     db.execute("""
         create table judgements (
             voter text not null,

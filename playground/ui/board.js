@@ -7,6 +7,7 @@ const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 
 const COSTS = [['generated', 'generated', 'Tokens drawn, those of discarded texts too'],
   ['forward', 'forward', 'Tokens put through a model, prompts included'], ['seconds', 'seconds', 'From the first step to the end'],
   ['speed', 'tokens/s', 'Generated tokens per second']];
+const LEFT = 'The board then shows this lane and its continuation; other lanes go.';
 const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped', budget: 'budget spent',
   abstained: 'abstained' };
 
@@ -123,6 +124,7 @@ function takeInstead(index, lane, at, candidate, taken) {
   const button = make('button', 'take', 'Use');
   button.append(make('span', 'wide', ' instead'));
   button.type = 'button';
+  button.title = `Keep the tokens before, take this one and write on. ${LEFT}`;
   button.setAttribute('aria-label', `Use “${visible(candidate.text)}” instead and continue from there`);
   button.addEventListener('click', () => goOn({ lane: index, at, token: candidate.id }));
   return button;
@@ -141,6 +143,7 @@ function turnFrom(index, lane, at) {
   Object.assign(field, { type: 'number', min: low, max: high, step: 'any', required: true, value: lane.setting ?? value });
   label.append(field);
   form.append(label, make('button', '', 'Continue'));
+  form.lastChild.title = `Keep the tokens before and write on. ${LEFT}`;
   form.addEventListener('submit', event => {
     event.preventDefault();
     goOn({ lane: index, at, dial: +field.value });
@@ -255,7 +258,7 @@ function drawDecision(lane, data) {
 
 function drawLane(lane, data) {
   lane.title.textContent = data.title;
-  lane.options.textContent = data.options.join(' · ');
+  lane.options.textContent = data.options.join(' · ').replaceAll(',', ',\u200b');  // long ones break at commas
   lane.root.title = data.models.map(([name, what]) => `${name}: ${what}`).join('\n');
   lane.state.className = 'state ' + data.status;
   lane.state.textContent = data.finish && data.status !== 'failed' ? ENDS[data.finish] || data.finish : STATES[data.status];

@@ -79,7 +79,7 @@ def _lane(lane: LaneRecord, limit: int) -> dict[str, Any]:
         "steps": len((detail.get("tree") or {}).get("steps", ())),
         "shape": (detail.get("tree") or {}).get("shape", "tree"),
         "pieces": [t["text"] for t in tokens],
-        "heat": [round(colour["sign"] * (t.get(colour["number"]) or 0.0), 3) for t in tokens] if colour else [],
+        "heat": [round(colour["sign"] * _number(t.get(colour["number"])), 3) for t in tokens] if colour else [],
         "colour": colour and {"title": colour["title"], "full": colour["full"]},
         "dial": dial,
         "flips": [[(f["lambda"], f["id"], f["text"]) for f in t.get("flips", ())] for t in tokens] if dial else [],
@@ -114,3 +114,8 @@ def _changed(lane: LaneRecord, known: Decoder | None) -> list[str]:
         if name == dial or field is None or value != field.default:
             shown.append(f"{(field.title if field else None) or name} {value}"[:_SHORT])
     return shown
+
+
+def _number(value: Any) -> float:
+    """A number of a token's record; 0 where it has none of that name."""
+    return value if isinstance(value, int | float) else 0.0

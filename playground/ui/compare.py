@@ -434,7 +434,10 @@ class CompareTab:
         """Values that show a run, in the order of `shown`; of one that still goes on, until it has ended. Raises
         UserError."""
         run = self.playground.open_run(run_id)
-        yield *_controls(run, [recorded_lane(lane) for lane in run["lanes"]]), *_shown(run)
+        lanes = [recorded_lane(lane) if lane["method"] in DECODERS else another_lane() for lane in run["lanes"]]
+        if gone := {lane["method"] for lane in run["lanes"]} - set(DECODERS):
+            gr.Warning(f"This server does not have the method {shown(', '.join(gone))}; what it wrote is shown.")
+        yield *_controls(run, lanes), *_shown(run)
         while run["status"] == "running":
             time.sleep(REOPENED_SECONDS)
             run = self.playground.open_run(run_id)

@@ -1,3 +1,7 @@
+// A new run clears the errors of those before it.
+document.addEventListener('click', e => {
+  if (e.target.closest('#run')) document.querySelectorAll('.toast-close.error').forEach(button => button.click());
+});
 // Keys of the whole page: Ctrl + Enter runs what the open tab is for, Escape stops.
 const visible = selector => [...document.querySelectorAll(selector)].find(node => node.offsetParent);
 document.addEventListener('keydown', e => {

@@ -56,8 +56,8 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         with gr.Row(elem_id="head"):
             gr.Markdown(f"# {TITLE}\nSee what inference-time alignment does: methods side by side on one prompt.")
             theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
-        visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.secret)
-        kept = gr.BrowserState([], storage_key="realign-playground-models", secret=playground.secret)
+        visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.browser_key)
+        kept = gr.BrowserState([], storage_key="realign-playground-models", secret=playground.browser_key)
         with gr.Tabs():
             with gr.Tab("Compare") as compare_tab:
                 compare = CompareTab(playground, compare_tab, visitor, kept, origin_of)

@@ -455,6 +455,12 @@ def test_what_follows_a_task_may_break_without_harm(built):
     assert len(engine.submit(write("plain", (3, 4), [5])).wait(30)) == 2
 
 
+def test_what_is_no_generator_is_refused_at_once(built):
+    engine, _ = built
+    with pytest.raises(TypeError, match="not a list"):
+        engine.submit([1.0])
+
+
 def test_a_task_that_waits_for_room_can_be_stopped(tiny_catalogue):
     engine, runner = build(tiny_catalogue, "fp32")
     narrow = Engine(max_tasks=1)
@@ -528,3 +534,115 @@ def build_type(folder, kind):
     engine = Engine()
     engine.add_variant("plain", runner)
     return engine, model
+
+
+def test_two_tasks_that_open_the_same_long_text_a_moment_apart_leave_one_kept_text(tiny_catalogue):
+    """The later one is under way when the earlier one, which comes first in every round, asks for it, too."""
+    engine, _ = build(tiny_catalogue, "bf16")
+    long = tuple(2 + n % 200 for n in range(3 * CHUNK))
+
+    def first():
+        yield [Open("plain", (3,))]
+        yield [Open("plain", long)]
+
+    def second():
+        yield [Open("plain", long)]
+
+    for task in [engine.submit(first()), engine.submit(second())]:
+        task.wait()
+    assert len(engine._kept) == 2
+    engine.forget_openings()
+    assert engine.kv_bytes == 0
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda sequence: Extend(sequence, torch.zeros(2, 7)),
+        lambda sequence: Extend(sequence, torch.zeros(64)),
+        lambda sequence: Extend(sequence, (), Want.HIDDEN),
+        lambda sequence: Open("plain", ("a",)),
+    ],
+)
+def test_a_wrong_request_ends_its_own_task_alone(built, wrong):
+    engine, _ = built
+
+    def bad():
+        [opened] = yield [Open("plain", (3, 4))]
+        yield [wrong(opened.sequence)]
+
+    def good():
+        [opened] = yield [Open("plain", (5, 6))]
+        for token in range(3, 9):
+            yield [Extend(opened.sequence, (token,))]
+        return "well"
+
+    neighbour, task = engine.submit(good()), engine.submit(bad())
+    with pytest.raises(Exception):  # noqa: B017 (whichever it is, it is its own)
+        task.wait(20)
+    assert neighbour.wait(20) == "well"
+
+
+def test_a_list_of_tokens_is_as_good_as_a_tuple(built):
+    def opens(tokens):
+        [opened] = yield [Open("plain", tokens)]
+        return opened.log_probs
+
+    engine, _ = built
+    assert torch.equal(engine.submit(opens([3, 4])).wait(20), engine.submit(opens((3, 4))).wait(20))
+
+
+class Stubborn:
+    """A generator that asks for more whatever it is told."""
+
+    def __new__(cls):
+        def run():
+            while True:
+                try:
+                    yield [Open("plain", (3,))]
+                except BaseException:
+                    continue
+
+        return run()
+
+
+def quits():
+    yield [Open("plain", (3,))]
+    raise SystemExit
+
+
+@pytest.mark.parametrize("make", [quits, Stubborn])
+def test_no_method_can_take_the_worker_with_it(built, make):
+    engine, _ = built
+    task = engine.submit(make())
+    task.stop()
+    with pytest.raises(BaseException):  # noqa: B017
+        task.wait(20)
+
+    def good():
+        yield [Open("plain", (4,))]
+        return "well"
+
+    assert engine.submit(good()).wait(20) == "well"
+
+
+def test_numbers_that_are_none_end_their_own_task_and_reach_no_other(built):
+    engine, runner = built
+
+    def poison():
+        [opened] = yield [Open("plain", tuple(range(2, 40)))]
+        yield [Extend(opened.sequence, torch.full((3, 64), float("nan")))]
+
+    def reads():
+        [opened] = yield [Open("plain", tuple(range(40, 50)))]
+        [row] = yield [Extend(opened.sequence, (7,))]
+        return row
+
+    before = engine.submit(reads()).wait(20)
+    engine.forget_openings()
+    with pytest.raises(UserError, match="numbers that are none"):
+        engine.submit(poison()).wait(20)
+    engine.forget_openings()
+    assert runner.pool.data.isfinite().all()
+    assert torch.equal(engine.submit(reads()).wait(20), before)

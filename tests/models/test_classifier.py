@@ -113,8 +113,11 @@ def test_a_classifier_of_models_yaml_is_a_reader(tmp_path):
     catalogue = read_catalogue(with_classifier(tmp_path, label="good"))
     found = load_reader("judge", catalogue, tmp_path, CPU)(PAIRS)
     assert torch.equal(found, load(folder, "good")(PAIRS))
-    with pytest.raises(UserError, match=r"no reader of texts 'jury'.*judge"):
+    with pytest.raises(UserError, match=r"no classifier 'jury'.*judge"):
         load_reader("jury", catalogue, tmp_path, CPU)
+    for name, words in (("jury", "No classifier is set up"), ("embedder", "No embedder is set up")):
+        with pytest.raises(UserError, match=words):
+            load_reader(name, catalogue.model_copy(update={"classifiers": {}}), tmp_path, CPU)
 
 
 @pytest.mark.parametrize(

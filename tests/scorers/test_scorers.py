@@ -7,9 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from playground.branch import reading
 from playground.engine.requests import Extend, Opened
+from playground.errors import UserError
 from playground.policy import Policy
-from playground.scorers import SCORERS, ScorerChoice
+from playground.scorers import SCORERS, ScorerChoice, log_prob
+from playground.scorers.base import Scorer
 from playground.scorers.refusal import refuses
 from playground.scorers.self_eval import HARMLESSNESS
 from tests.fakes import VOCABULARY, FakeSequence, answer, drive, make_lane, random_script
@@ -244,3 +247,73 @@ def test_a_choice_is_written_in_its_shortest_form():
     assert ScorerChoice(" implicit ( reduce=mean, tuned = told ) ") == "implicit(tuned=told)"
     assert ScorerChoice("implicit(tuned=aligned)") == "implicit"
     assert ScorerChoice(ScorerChoice("implicit(tuned=told)")).options.tuned == "told"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("vader" + " " * 90_000 + "!", "at most 1000 characters"),
+        ("implicit(" * 300 + ")" * 300, "at most 1000 characters"),
+        ("vader(x=1)", "vader has no option 'x'; it has none."),
+        ("magic(x=1)", "There is no scorer 'magic';"),
+        ("vader!", "There is no scorer 'vader!';"),
+        ("implicit(tuned=told", "'implicit(tuned=told' is not closed"),
+        ("implicit(tuned=told) and more", "is not closed"),
+    ],
+)
+def test_what_is_wrong_with_a_scorers_text_is_said(text, words):
+    with pytest.raises(UserError) as error:
+        ScorerChoice(text)
+    assert words in str(error.value)
+
+
+def gives(scores):
+    """A scorer's generator that returns these scores."""
+
+    def run(lane, writer, answers, options):
+        return scores
+        yield
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "run, words",
+    [
+        (lambda *_: [1.0, 2.0], "no generator"),
+        (lambda *_: None, "docs/plugins.md"),
+        (gives([1.0]), "gave [1.0] for 2 answers"),
+        (gives([1.0, math.nan]), "gave [1.0, nan] for 2 answers"),
+        (gives([1.0, math.inf]), "finite"),
+        (gives([1.0, "much"]), "gave [1.0, 'much']"),
+        (gives(3.0), "gave 3.0"),
+        (gives(None), "gave None"),
+    ],
+)
+def test_a_scorer_that_breaks_its_promise_is_named(monkeypatch, run, words):
+    monkeypatch.setitem(SCORERS, "odd", Scorer("odd", "Odd", run))
+    lane, drafts = answers("one", "two")
+    with pytest.raises(UserError) as error:
+        drive(ScorerChoice("odd").run(lane, WRITER, drafts), random_script())
+    assert "The scorer odd" in str(error.value) and words in str(error.value)
+
+
+def test_the_embedder_is_no_classifier():
+    with pytest.raises(UserError, match="embedder classifies nothing"):
+        ScorerChoice("classifier(model=embedder)")
+
+
+@given(given_texts=st.lists(texts, min_size=1, max_size=4))
+def test_a_mixture_may_be_read_in_pieces(given_texts):
+    """Whole distributions of a mixture are held while it is read: of a few tokens at a time."""
+    policy = Policy("0.3*reference+0.7*aligned")
+
+    def read_with(held):
+        lane, drafts = answers(*given_texts)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(reading, "HELD", held)
+            return drive(log_prob.read(lane, policy, drafts), random_script(1))
+
+    whole, pieces = read_with(10_000), read_with(1)
+    assert [len(each) for each in whole] == [len(each) for each in pieces]
+    assert all(w == pytest.approx(p) for w, p in zip(whole, pieces, strict=True))

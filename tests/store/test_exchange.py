@@ -9,6 +9,7 @@ from playground.errors import UserError
 from playground.service import Playground
 from playground.settings import Settings
 from playground.store.exchange import read_run, recorded_runs, write_run
+from playground.ui.board import snapshot
 
 RAIN = "rain:scorer=vader,max_inner=3,candidates=3,simulate=2"
 
@@ -76,6 +77,7 @@ STEPS = ("run", "lanes", 1, "detail", "tree", "steps")
         ((*STEPS, 0, "kind"), 5, "lane 2"),
         ((*STEPS, 1, "path"), [99999], "lane 2"),
         ((*STEPS, 0, "children"), "abc", "lane 2"),
+        (("run", "lanes", 0, "detail", "tokens", 0, "text"), "\ud800", "half a character"),
     ],
 )
 def test_damage_is_told_where_it_is(content, path, value, words):
@@ -163,3 +165,23 @@ def test_the_recorded_runs_are_whole():
     for run in recorded_runs():
         assert read_run(write_run(run), "recorded")["lanes"] == run["lanes"]
         assert any(lane["detail"].get("tree") for lane in run["lanes"])
+
+
+@pytest.mark.parametrize("options", [[], "x", {"begin": "9" * 5000}, {"begin": "²"}])
+def test_odd_options_of_an_earlier_version_are_told_or_left(content, options):
+    told = json.loads(content)
+    lane = told["run"]["lanes"][0]
+    del lane["begin"], lane["detail"]["colour"]
+    lane["options"] = options
+    try:
+        run = read_run(json.dumps(told).encode(), "me")
+    except UserError as error:
+        assert "damaged" in str(error)
+    else:
+        assert run["lanes"][0]["begin"] == []
+
+
+@pytest.mark.parametrize("number", ["text", "top", "flips", "nothing"])
+def test_a_colour_that_names_no_number_colours_nothing(content, number):
+    run = read_run(change(content, ("run", "lanes", 0, "detail", "colour", "number"), number), "me")
+    assert not any(snapshot(run)["lanes"][0]["heat"])

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,13 @@ def page(tab, address):
     tab.goto(address)
     expect(tab.locator(".lane-controls")).to_have_count(2)
     return tab
+
+
+def test_the_key_that_seals_battles_is_not_on_the_page(address, embedded):
+    with urllib.request.urlopen(f"{address}/config") as answer:
+        told = answer.read().decode()
+    assert embedded.browser_key in told
+    assert embedded.secret not in told
 
 
 def write(page, prompt):
@@ -148,6 +156,16 @@ def test_an_empty_prompt_is_an_error_in_words_and_loses_nothing(page):
     page.locator("#run").click()
     expect(page.get_by_text("The prompt is empty")).to_be_visible()
     expect(page.locator("#length input[type=number]")).to_have_value("17")
+
+
+def test_a_new_run_clears_the_errors_before_it(page):
+    set_length(page, 4)
+    page.locator("#run").click()
+    close = page.locator(".toast-close.error")
+    close.evaluate("button => button.addEventListener('click', () => { window.cleared = true; })")
+    write(page, "Hi")
+    assert page.evaluate("window.cleared"), "it did not just run out of time"
+    expect(close).to_have_count(0)
 
 
 def test_a_token_shows_its_candidates_under_both_models_by_click_and_by_key(page):
@@ -395,7 +413,7 @@ def test_a_mixture_is_typed_where_a_model_is_chosen_and_stays(page, embedded):
     lanes, mixture = page.locator(".lane-controls"), "0.25*reference+0.75*aligned"
     expect(lanes.nth(0).get_by_text("2*aligned - reference")).to_be_visible()
     lanes.nth(0).get_by_label("Model").click()
-    expect(page.get_by_role("option", name="half careful")).to_be_visible()
+    expect(page.get_by_role("option", name="half: SmolLM2 135M, half careful")).to_be_visible()
     choose(page, lanes.nth(0).get_by_label("Model"), mixture)
     lanes.nth(0).get_by_role("button", name="Duplicate").click()
     expect(lanes).to_have_count(3)

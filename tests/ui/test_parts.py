@@ -1,11 +1,13 @@
 """Parts of the page without a browser: what the board is sent, what controls give back."""
 
+import gradio as gr
 import pytest
 
 from playground.errors import UserError
 from playground.requests import LaneRequest
 from playground.ui.board import snapshot
 from playground.ui.controls import chosen
+from playground.ui.errors import in_words
 from playground.ui.lanes import MOST_KEPT, continued, dialled, edited, kept_policies, lane_of, recorded_lane
 
 
@@ -87,6 +89,27 @@ def test_a_beginning_stays_the_same_tokens_until_its_text_is_changed():
     assert edited(lane, lane["options"], "ab")["begin"] == (3, 4)
     assert edited(lane, lane["options"], "abc")["begin"] == "abc"
     assert edited(lane, lane["options"], "")["begin"] == ""
+
+
+def a_handler(error):
+    raise error
+
+
+def a_generator(error):
+    yield 1
+    raise error
+
+
+@pytest.mark.parametrize("handler", [in_words(a_handler), lambda error: list(in_words(a_generator)(error))])
+def test_errors_of_handlers_are_sentences_and_what_nobody_foresaw_is_logged(handler, caplog):
+    with pytest.raises(gr.Error) as caught:
+        handler(UserError("<b> is wrong."))
+    assert caught.value.message == "&lt;b&gt; is wrong." and not caplog.records
+    with pytest.raises(gr.Error) as caught:
+        handler(IndexError("tuple index"))
+    assert caught.value.message == "Something went wrong; the server's log says what."
+    [record] = caplog.records
+    assert record.exc_info[0] is IndexError
 
 
 def test_values_below_zero_reach_the_board(mixed):
