@@ -24,7 +24,7 @@ from playground.requests import LaneRequest, PromptRequest, RunRequest
 from playground.scorers import ScorerChoice
 from playground.service.archive import Archive
 from playground.service.memory import Memory
-from playground.service.methods import list_methods, options_schema
+from playground.service.methods import labels, list_methods, list_scorers, options_schema
 from playground.service.running import LaneRun, Run
 from playground.settings import Settings
 from playground.store.connection import Connection
@@ -66,6 +66,10 @@ class Playground:
         """The JSON Schema of a method's options."""
         self.memory.discover()
         return options_schema(self.catalogue, method)
+
+    def scorers(self) -> list[tuple[str, str]]:
+        """(label, name) of every scorer that can be used, for lists to choose from."""
+        return [(label, name) for name, label in labels(list_scorers(self.catalogue)).items()]
 
     def is_ready_for(self, lanes: Iterable[LaneRequest]) -> bool:
         """Whether all that these lanes ask is in memory. Raises UserError for a model that is unknown."""
