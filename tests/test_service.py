@@ -249,6 +249,7 @@ def test_scorers_are_listed_with_their_names_and_that_of_classifiers_only_if_the
         return options_schema(catalogue, "best_of_n")["properties"]["scorer"]
 
     assert listed()["labels"]["vader"].startswith("vader: ")
+    assert (listed()["labels"]["vader"], "vader") in tiny.scorers()
     assert set(listed()["examples"]) == SCORERS.keys() - {"classifier"}
     assert set(listed(classifiers={"reward": None})["examples"]) == SCORERS.keys()
 

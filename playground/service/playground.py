@@ -28,7 +28,7 @@ from playground.service import calibration
 from playground.service.archive import Archive
 from playground.service.calibration import Calibration
 from playground.service.memory import Memory
-from playground.service.methods import list_methods, options_schema
+from playground.service.methods import labels, list_methods, list_scorers, options_schema
 from playground.service.running import LaneRun, Run
 from playground.settings import Settings
 from playground.store.connection import Connection
@@ -76,6 +76,10 @@ class Playground:
         """The JSON Schema of a method's options."""
         self.memory.discover()
         return options_schema(self.catalogue, method)
+
+    def scorers(self) -> list[tuple[str, str]]:
+        """(label, name) of every scorer that can be used, for lists to choose from."""
+        return [(label, name) for name, label in labels(list_scorers(self.catalogue)).items()]
 
     def is_ready_for(self, lanes: Iterable[LaneRequest]) -> bool:
         """Whether all that these lanes ask is in memory. Raises UserError for a model that is unknown."""

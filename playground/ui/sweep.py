@@ -14,7 +14,7 @@ from playground.evaluation.sweep import sweep
 from playground.figures.sweep import sweep_figure
 from playground.requests import MAX_NEW_TOKENS
 from playground.scorers import ScorerChoice
-from playground.service import Playground, labels, list_scorers
+from playground.service import Playground
 from playground.ui.compare import Sessions
 from playground.ui.controls import control, labelled, offer
 from playground.ui.errors import in_words
@@ -56,7 +56,7 @@ class SweepTab:
                         1, min(256, MAX_NEW_TOKENS), 40, step=1, label="Max new tokens", elem_id="sweep-length"
                     )
                     self.scorer = gr.Dropdown(
-                        [(label, name) for name, label in labels(list_scorers(playground.catalogue)).items()],
+                        playground.scorers(),
                         label="Scorer",
                         info="The mean of its scores is drawn",
                         allow_custom_value=True,

@@ -11,8 +11,8 @@ import gradio as gr
 
 from playground.errors import UserError
 from playground.figures.training import training_figure
-from playground.scorers import SCORERS
 from playground.service import Playground
+from playground.service.methods import labels
 from playground.training.data import read_rows
 from playground.training.jobs import DATA, Trainings
 from playground.training.records import RowsFile, RrhfConfig, RrhfJob, Sampling, Votes, checked
@@ -51,7 +51,7 @@ class TrainTab:
                     self.prompts = gr.Textbox(label="Prompts, one a line", lines=6, elem_id="train-prompts")
                     with gr.Row():
                         self.samples = gr.Slider(2, 16, 4, step=1, label="Responses a prompt", min_width=130)
-                        self.scorer = gr.Dropdown([(s.title, n) for n, s in SCORERS.items()], label="Ranked by")
+                        self.scorer = gr.Dropdown(playground.scorers(), label="Ranked by")
             with gr.Column(scale=2, min_width=280):
                 self.name = gr.Textbox(label="Name of the adapter", placeholder="my-adapter", elem_id="train-name")
                 self.start_from = gr.Dropdown(
@@ -181,8 +181,8 @@ class TrainTab:
     def _starts(self) -> list[tuple[str, str]]:
         model = self.playground.catalogue.variant("reference").model
         variants = self.playground.catalogue.variants.items()
-        usable = [(v.title, n) for n, v in variants if v.writes and v.adapter and v.model == model]
-        return [("A fresh adapter", ""), *usable]
+        usable = {n: v for n, v in variants if v.writes and v.adapter and v.model == model}
+        return [("A fresh adapter", ""), *((label, name) for name, label in labels(usable).items())]
 
 
 def _status(name: str, journal: dict[str, Any]) -> str:

@@ -158,6 +158,11 @@ def test_an_empty_prompt_is_an_error_in_words_and_loses_nothing(page):
     expect(page.locator("#length input[type=number]")).to_have_value("17")
 
 
+def test_no_dot_is_left_over_in_the_footer(page):
+    expect(page.locator("footer")).to_contain_text("API")
+    expect(page.locator("footer .divider:visible")).to_have_count(0)
+
+
 def test_a_new_run_clears_the_errors_before_it(page):
     set_length(page, 4)
     page.locator("#run").click()
