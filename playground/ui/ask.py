@@ -111,7 +111,8 @@ class AskTab:
             ).then(**decide, **quiet)
         # The answer changes at once, the chart as soon as the server has drawn it.
         self.threshold.change(**decide, **quiet)
-        self.threshold.change(*placed, **often)
+        in_turn = {"concurrency_id": "chart"}  # the one that was asked for last stays
+        self.threshold.change(*placed, **often, **in_turn)
         self.threshold.input(lambda: (_BY_THRESHOLD, gr.update(visible=False)), None, [self.way, self.percent], **often)
         look_up = {"fn": in_words(self.look_up), "inputs": self.decided_by, "outputs": self.threshold}
         self.way.input(lambda way: gr.update(visible=way != _BY_THRESHOLD), self.way, self.percent, **quiet).then(
@@ -120,7 +121,9 @@ class AskTab:
         self.percent.input(**look_up, **often)
         for option in self.options:
             option.change(in_words(self.chosen), self.decided_by, self.shown, **often)
-        self.beams.select(in_words(self.judge), [visitor, self.answered], self.beams, **quiet).success(*placed, **quiet)
+        self.beams.select(in_words(self.judge), [visitor, self.answered], self.beams, **quiet).success(
+            *placed, **quiet, **in_turn
+        )
 
     def _schema(self) -> dict[str, Any]:
         """The options that the tab offers: all but the threshold, which has its slider, and the evaluation, which is
@@ -188,8 +191,11 @@ class AskTab:
         if not points:
             return _how_to_calibrate(), gr.update(visible=False)
         at = place(points, threshold)
-        curves = {name: _plain(curve) for name, curve in calibration.curves.items()} if calibration else {}
-        figure = coverage_figure(curves, at and at.coverage, _plain(own) or None)
+        curves = calibration.curves if calibration else {}
+        deciding_last = sorted(curves, key=lambda name: name == calibration.measure)
+        figure = coverage_figure(
+            {name: _plain(curves[name]) for name in deciding_last}, at and at.coverage, _plain(own) or None
+        )
         return _in_words(at, source), gr.update(value=figure, visible=True)
 
     def _points(self, options: dict[str, Any]) -> tuple[list[Point], int, str]:
