@@ -172,7 +172,7 @@ def test_a_mixture_that_was_read_as_one_name_is_told_how_to_be_written(catalogue
     with pytest.raises(UserError) as error:
         catalogue.resolve(Policy(name))
     told = str(error.value)
-    known = "reference, aligned, adapted, quarter, low-key"
+    known = "reference, aligned, adapted, answers, quarter, low-key"
     assert told.startswith(f"There is no variant '{name}'; choose one of: ")
     listed, _, rest = told.partition("choose one of: ")[2].partition(".")
     assert set(listed.split(", ")) == set(known.split(", ")), "those that only judge are left out"
