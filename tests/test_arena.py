@@ -362,3 +362,15 @@ def test_no_vote_is_lost_beside_a_second_writer(arena, tmp_path):
     for thread in threads:
         thread.join()
     assert len(stores[0].rows()) == 60
+
+
+@pytest.mark.parametrize("form", ["rrhf", "trl", "csv", "parquet"])
+def test_odd_characters_in_an_answer_come_back_from_every_format(arena, tmp_path, form):
+    arena.vote("me", arena.battle("me")["battle"], "a")
+    [vote] = arena.votes.rows()
+    odd = [
+        vote | {"text_a": text, "battle": f"{n}"} for n, text in enumerate(["a\rb", '\n\r"', "=1,2", "\ufeffx", "  "])
+    ]
+    file = tmp_path / form
+    file.write_bytes(write_votes(odd, form))
+    assert {v["battle"]: v["text_a"] for v in read_votes(file)} == {v["battle"]: v["text_a"] for v in odd}

@@ -5,6 +5,7 @@ Every format carries the flat rows it was made of ("provenance"), so that readin
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 from collections import defaultdict
@@ -105,7 +106,8 @@ def write_votes(votes: list[dict[str, Any]], form: str) -> bytes:
         columns=list(FIELDS),
     )
     if form == "csv":
-        return table.to_csv(index=False, lineterminator="\n").encode()
+        # All texts in quotes: else a carriage return in one of them would end its row.
+        return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).encode()
     out = io.BytesIO()
     table.to_parquet(out, index=False)
     return out.getvalue()
