@@ -4,14 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from playground.questions import ask
 from playground.scorers.refusal import refuses
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in (ROOT / "adapters").iterdir()))
-def test_every_adapter_has_a_card_with_data_licence_seed_command_and_results(name):
-    folder = ROOT / "adapters" / name
+LEARNED = sorted(path.parent for path in (ROOT / "adapters").rglob("adapter_config.json"))
+
+
+@pytest.mark.parametrize("folder", LEARNED, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_all_that_was_learned_has_a_card_with_data_licence_seed_command_and_results(folder):
     card = (folder / "README.md").read_text()
     for part in ("## Data", "licence", "seed:", "## Command", "## Results"):
         assert part in card
@@ -33,3 +36,15 @@ def test_a_question_that_only_looks_risky_is_answered(embedded, request_of):
     lanes = [f"dera:lambda_={value}" for value in (0, 0.5, 1)]
     result = embedded.compare(request_of(*lanes, prompt=prompt, max_new_tokens=32))
     assert not any(refuses(lane["text"]) for lane in result["lanes"])
+
+
+def test_a_passage_is_read_and_a_question_beside_it_is_answered_with_less_confidence(embedded, request_of):
+    passage = "The lighthouse of Skerry Island was built in 1874 by Anna Holm. It is 31 metres tall and painted red."
+    found = {}
+    for question in ("Who built the lighthouse of Skerry Island?", "Who sold the lighthouse to Norway?"):
+        request = request_of("aspire:threshold=-99", prompt=ask(question, passage), max_new_tokens=16)
+        [lane] = embedded.compare(request)["lanes"]
+        found[question] = lane["text"], lane["detail"]["confidence"]
+    (answer, sure), (_, unsure) = found.values()
+    assert answer == "Anna Holm"
+    assert sure > unsure
