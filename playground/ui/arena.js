@@ -20,7 +20,7 @@ function card(side, value) {
       + `${shown[side].cost.forward_tokens.toLocaleString()} forward tokens`);
     root.append(facts);
     if (shown[side].withheld !== undefined) {
-      root.append(part('p', 'facts abstained', `abstained; withheld answer: ${shown[side].withheld || '(empty)'}`));
+      root.append(part('p', 'withheld', `abstained; withheld answer: ${shown[side].withheld || '(empty)'}`));
     }
   }
   return root;

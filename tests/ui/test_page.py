@@ -46,7 +46,7 @@ def page(tab, address):
 
 
 def test_the_key_that_seals_battles_is_not_on_the_page(address, embedded):
-    with urllib.request.urlopen(f"{address}/config") as answer:
+    with urllib.request.urlopen(f"{address.rstrip('/')}/config") as answer:
         told = answer.read().decode()
     assert embedded.browser_key in told
     assert embedded.secret not in told
