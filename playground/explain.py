@@ -59,6 +59,8 @@ def told(problem: str, name: str, value: Any, subject: str, kind: type[BaseModel
 
 
 def _expected(schema: dict[str, Any]) -> str:
+    if "expected" not in schema:  # of a value that may be left out, what it is if it is given
+        schema = next((kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"), schema)
     if "enum" in schema:
         return f"one of: {', '.join(map(str, schema['enum']))}"
     noun = {

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from playground.errors import UserError
+
+T = TypeVar("T")
 
 
 def numbered_lines(path: Path, what: str = "data") -> list[tuple[int, str]]:
@@ -24,6 +27,24 @@ def numbered_lines(path: Path, what: str = "data") -> list[tuple[int, str]]:
 def as_lines(rows: list[dict[str, Any]]) -> bytes:
     """Rows as the content of a file."""
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def read_rows_as(path: Path, made: Callable[[Any], T], none: str) -> tuple[list[T], list[str]]:
+    """The rows of a file as `made` makes them, and a sentence with the line for each that is not JSON or at which it
+    raises ValueError: no bad row is dropped silently. Raises UserError if the file cannot be read, or holds no good
+    row; `none` says so, as in "holds no usable row"."""
+    rows, problems = [], []
+    for number, line in numbered_lines(path):
+        try:
+            rows.append(made(json.loads(line)))
+        except json.JSONDecodeError as error:
+            problems.append(f"line {number}: not JSON ({error.msg})")
+        except ValueError as error:
+            problems.append(f"line {number}: {error}")
+    if not rows:
+        first = f" First problem: {problems[0]}." if problems else ""
+        raise UserError(f"The data {str(path)!r} {none}.{first}")
+    return rows, problems
 
 
 def read_texts(path: Path, fields: tuple[str, ...], limit: int | None = None) -> list[dict[str, Any]]:

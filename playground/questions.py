@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -11,8 +10,8 @@ from typing import Any
 
 from rouge_score.rouge_scorer import RougeScorer
 
-from playground.errors import UserError, shown
-from playground.jsonl import numbered_lines
+from playground.errors import shown
+from playground.jsonl import read_rows_as
 
 CORRECT_FROM = 0.7
 """From this Rouge-L on an answer counts as right (ASPIRE, arXiv 2310.11689, §5.1)."""
@@ -62,18 +61,7 @@ def read_questions(path: Path) -> tuple[list[Question], list[str]]:
 
     Raises UserError if the file cannot be read or holds none.
     """
-    rows, problems = [], []
-    for number, line in numbered_lines(path):
-        try:
-            rows.append(question_of(json.loads(line)))
-        except json.JSONDecodeError as error:
-            problems.append(f"line {number}: not JSON ({error.msg})")
-        except ValueError as error:
-            problems.append(f"line {number}: {error}")
-    if not rows:
-        first = f" First problem: {problems[0]}." if problems else ""
-        raise UserError(f"The data {str(path)!r} holds no question with its answers.{first}")
-    return rows, problems
+    return read_rows_as(path, question_of, "holds no question with its answers")
 
 
 def read_all(paths: list[Path], say: Callable[[str], None]) -> list[Question]:

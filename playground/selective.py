@@ -14,12 +14,12 @@ from playground.decoders import DECODERS
 from playground.decoders.base import Decoder
 from playground.errors import UserError
 from playground.models.prompts import plain_ids
-from playground.models.specs import kinds_in
 from playground.policy import Policy
 from playground.questions import MOST_TOKENS, ask
 from playground.record import RunRecord
 from playground.requests import LaneRequest, RunRequest
 from playground.scorers import ScorerChoice
+from playground.scorers.p_correct import PROMPT
 from playground.service import Playground
 from playground.service.calibration import ROUNDING, Calibration, Point, curve
 from playground.store.judgements import JudgementStore
@@ -60,7 +60,7 @@ class Selective:
         """The variants that have learned to evaluate their own answers."""
         self.playground.memory.discover()
         variants = self.playground.catalogue.variants.items()
-        return [name for name, spec in variants if any("self_evaluation" in kinds_in(there) for there in spec.folders)]
+        return [name for name, spec in variants if spec.folder_of(PROMPT)]
 
     def request(self, question: str, context: str, options: dict[str, Any]) -> RunRequest:
         """A run that asks this question. The model that answers evaluates its answers, too. Raises UserError, also for
@@ -103,9 +103,7 @@ class Selective:
             policy = self.playground.catalogue.resolve(Policy(options["variant"]))
         except UserError:  # told when a question is asked
             return None
-        found = self.playground.calibration(policy.names[0]) if policy.plain else None
-        fits = found and (found.alpha, found.evaluation) == (options["alpha"], _evaluation(options["variant"]))
-        return found if fits else None
+        return self.playground.calibration_for(policy, options["alpha"], _evaluation(options["variant"]))
 
     def toggle(self, visitor: str, answered: Answered, number: int, right: bool) -> None:
         """Mark the answer of that number right or wrong; the same mark again removes it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from playground.cli.common import Commands, add_fields, add_shared_fields, command, fields_of, group, service
 from playground.training.records import (
@@ -152,20 +153,17 @@ def _add_careful_rows(train: Commands) -> None:
         "make the rows that the shipped adapter `careful` is trained on",
         "train careful-rows --data-dir DIR --out train/careful.jsonl",
     )
-    careful.add_argument("--data-dir", required=True, type=Path, help="the folder of public data")
-    careful.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
-    careful.add_argument("--seed", type=int, default=0, help="of all random numbers")
+    _add_data_dir(careful)
+    _add_made_rows(careful)
 
 
 def _careful_rows(arguments: argparse.Namespace) -> None:
     from playground.models.fetch import bar
     from playground.training.careful import careful_rows
-    from playground.training.data import write_rows
 
     with service() as playground:
         rows = careful_rows(playground, arguments.data_dir, arguments.seed, bar)
-    write_rows(arguments.out, rows)
-    print(f"{len(rows)} rows are in {arguments.out}.")
+    _write(arguments, rows)
 
 
 def _add_verdict_rows(train: Commands) -> None:
@@ -177,17 +175,14 @@ def _add_verdict_rows(train: Commands) -> None:
         "train verdict-rows --rows train/careful.jsonl --out train/verdicts.jsonl",
     )
     verdicts.add_argument("--rows", required=True, type=Path, help="what careful-rows wrote")
-    verdicts.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
-    verdicts.add_argument("--seed", type=int, default=0, help="of all random numbers")
+    _add_made_rows(verdicts)
 
 
 def _verdict_rows(arguments: argparse.Namespace) -> None:
-    from playground.training.data import write_rows
     from playground.training.verdicts import verdict_rows
 
     rows = verdict_rows(arguments.rows, arguments.seed)
-    write_rows(arguments.out, rows)
-    print(f"{len(rows)} rows are in {arguments.out}.")
+    _write(arguments, rows)
 
 
 def _add_aspire_rows(train: Commands) -> None:
@@ -198,15 +193,29 @@ def _add_aspire_rows(train: Commands) -> None:
         "make the rows that the shipped variant `answers` is trained on",
         "train aspire-rows --data-dir DIR --out train/aspire.jsonl",
     )
-    rows.add_argument("--data-dir", required=True, type=Path, help="the folder of public data")
-    rows.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
-    rows.add_argument("--seed", type=int, default=0, help="of all random numbers")
+    _add_data_dir(rows)
+    _add_made_rows(rows)
 
 
 def _aspire_rows(arguments: argparse.Namespace) -> None:
     from playground.training.aspire_rows import aspire_rows
-    from playground.training.data import write_rows
 
     rows = aspire_rows(arguments.data_dir, arguments.seed)
+    _write(arguments, rows)
+
+
+def _add_data_dir(made: argparse.ArgumentParser) -> None:
+    made.add_argument("--data-dir", required=True, type=Path, help="the folder of public data")
+
+
+def _add_made_rows(made: argparse.ArgumentParser) -> None:
+    """What every command takes that makes rows."""
+    made.add_argument("--out", required=True, type=Path, help="JSON Lines to write")
+    made.add_argument("--seed", type=int, default=0, help="of all random numbers")
+
+
+def _write(arguments: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    from playground.training.data import write_rows
+
     write_rows(arguments.out, rows)
     print(f"{len(rows)} rows are in {arguments.out}.")

@@ -269,11 +269,15 @@ class Playground:
                 return None
         return found
 
-    def _threshold(self, policy: Policy, alpha: float, evaluation: str) -> float | None:
-        """The threshold that was found for a variant with these options of its confidence; mixtures have none."""
+    def calibration_for(self, policy: Policy, alpha: float, evaluation: str) -> Calibration | None:
+        """The same of a policy with these options of its confidence; mixtures have none."""
         policy = self.catalogue.resolve(policy)
         found = self.calibration(policy.names[0]) if policy.plain else None
-        return found.threshold if found and (found.alpha, found.evaluation) == (alpha, evaluation) else None
+        return found if found and (found.alpha, found.evaluation) == (alpha, evaluation) else None
+
+    def _threshold(self, policy: Policy, alpha: float, evaluation: str) -> float | None:
+        found = self.calibration_for(policy, alpha, evaluation)
+        return found.threshold if found else None
 
     def open_run(self, run_id: str) -> RunRecord:
         """A run by its id, whether it is still going on or saved. Raises UserError."""

@@ -11,7 +11,6 @@ loss = CE + pair_weight · mean over pairs of log(1 + exp(z_wrong − z_right)),
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from sklearn.metrics import roc_auc_score
 from transformers import DynamicCache
 
 from playground.errors import UserError
-from playground.jsonl import numbered_lines
+from playground.jsonl import read_rows_as
 from playground.models.loading import LoadedModel
 from playground.models.prompts import encode_chat, plain_ids
 from playground.models.specs import KINDS
@@ -60,15 +59,7 @@ class SelfEvaluation:
     @staticmethod
     def read(path: Path) -> Rows[LabelledRow]:
         """The rows that the second stage wrote. Raises UserError if there is none."""
-        rows, problems = [], []
-        for number, line in numbered_lines(path):
-            try:
-                rows.append(_row(json.loads(line)))
-            except (ValueError, KeyError, TypeError):
-                problems.append(f"line {number}: no question with labelled answers")
-        if not rows:
-            raise UserError(f"{path} holds no labelled answers; run the stage label first.")
-        return Rows(rows, problems)
+        return Rows(*read_rows_as(path, _row, "holds no labelled answers; run the stage label first"))
 
     def misfit(self, row: LabelledRow) -> str | None:
         if len(encode_chat(self.loaded.tokenizer, row.question.prompt)) > self.config.max_prompt:
@@ -153,7 +144,10 @@ class SelfEvaluation:
             self.adapters.save(EVALUATION, out)
 
 
-def _row(content: dict[str, Any]) -> LabelledRow:
+def _row(content: Any) -> LabelledRow:
     question = question_of(content)
-    answers = [tuple(each["token_ids"]) for each in content["candidates"]]
-    return LabelledRow(question, tuple(answers), tuple(bool(each["correct"]) for each in content["candidates"]))
+    try:
+        answers = [tuple(each["token_ids"]) for each in content["candidates"]]
+        return LabelledRow(question, tuple(answers), tuple(bool(each["correct"]) for each in content["candidates"]))
+    except (KeyError, TypeError):
+        raise ValueError("the question has no labelled answers") from None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from playground.errors import UserError, shown
-from playground.jsonl import numbered_lines
+from playground.jsonl import read_rows_as
 
 Row = TypeVar("Row")
 
@@ -45,23 +45,17 @@ def read_rows(path: Path) -> Rows[RankedRow]:
 
     Raises UserError if the file cannot be read or holds nothing to train on.
     """
-    rows, problems = [], []
-    for number, line in numbered_lines(path):
-        try:
-            rows.append(_row(json.loads(line)))
-            if rows[-1].both_bad:
-                rows.pop()
-                problems.append(f"line {number}: both answers were called bad; nothing is learned from it")
-        except json.JSONDecodeError as error:
-            problems.append(f"line {number}: not JSON ({error.msg})")
-        except ValueError as error:
-            problems.append(f"line {number}: {error}")
-    if not rows:
-        first = f" First problem: {problems[0]}." if problems else ""
-        raise UserError(f"The data {str(path)!r} holds no usable row.{first}")
+    rows, problems = read_rows_as(path, _usable, "holds no usable row")
     if not any(row.pairs for row in rows) and all(len(row.responses) > 1 for row in rows):
         raise UserError(f"In {str(path)!r} all scores of every row are equal, so there is nothing to rank; score them.")
     return Rows(rows, problems)
+
+
+def _usable(content: Any) -> RankedRow:
+    row = _row(content)
+    if row.both_bad:
+        raise ValueError("both answers were called bad; nothing is learned from it")
+    return row
 
 
 def _row(content: Any) -> RankedRow:

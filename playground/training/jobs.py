@@ -17,8 +17,7 @@ from typing import Any
 from playground.errors import UserError, shown
 from playground.settings import ROOT, Settings
 from playground.training.journal import ENDED, JOURNAL, Journal, identity, read_journal
-from playground.training.loop import CHECKPOINT
-from playground.training.records import JOB, Job, read_job, write_job
+from playground.training.records import CHECKPOINT, JOB, Job, read_job, write_job
 
 DATA, LOG = "data.jsonl", "log.txt"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")

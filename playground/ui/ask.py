@@ -12,7 +12,7 @@ import gradio as gr
 from playground.errors import UserError
 from playground.figures.coverage import coverage_figure
 from playground.selective import ENOUGH, METHOD, WANTED, Answered, Selective, chances, marked_curve, place
-from playground.service.calibration import Point, point_for
+from playground.service.calibration import Calibration, Point, point_for
 from playground.ui.board import DataView
 from playground.ui.compare import Sessions
 from playground.ui.controls import control, offer
@@ -149,7 +149,7 @@ class AskTab:
             yield None, None, None
             raise
         if answered:  # else another question has taken its place
-            points, _, _ = self._points(self._named(options))
+            points, _, _ = _points(*self._known(self._named(options)))
             shown = {"question": answered.question, "text": answered.candidates[0]["text"]}
             shown |= {"confidence": answered.confidence, "threshold": threshold, "chances": chances(points)}
             yield answered, shown, self._beams(visitor, answered)
@@ -177,7 +177,7 @@ class AskTab:
         """The threshold for what is wanted. Raises UserError where nothing tells it."""
         if way == _BY_THRESHOLD:
             return threshold
-        points, count, _ = self._points(self._named(options))
+        points, count, _ = _points(*self._known(self._named(options)))
         if not points:
             raise UserError(f"No threshold can be looked up. {_how_to_calibrate()}")
         found = point_for(points, count, **{way: (percent or 0) / 100}).threshold
@@ -185,26 +185,20 @@ class AskTab:
 
     def placed(self, threshold: float, *options: Any) -> tuple:
         """(what a threshold means, chart)."""
-        named = self._named(options)
-        calibration, own = self.selective.calibration(named), marked_curve(self.selective.marked(named["variant"]))
-        points, _, source = self._points(named)
+        calibration, marks = self._known(self._named(options))
+        points, _, source = _points(calibration, marks)
         if not points:
             return _how_to_calibrate(), gr.update(visible=False)
         at = place(points, threshold)
         curves = calibration.curves if calibration else {}
         deciding_last = sorted(curves, key=lambda name: name == calibration.measure)
-        figure = coverage_figure(
-            {name: _plain(curves[name]) for name in deciding_last}, at and at.coverage, _plain(own) or None
-        )
+        drawn, own = {name: _plain(curves[name]) for name in deciding_last}, _plain(marked_curve(marks))
+        figure = coverage_figure(drawn, at and at.coverage, own or None)
         return _in_words(at, source), gr.update(value=figure, visible=True)
 
-    def _points(self, options: dict[str, Any]) -> tuple[list[Point], int, str]:
-        """The curve that thresholds are looked up on, how many answers made it, and whose they are: that of the
-        calibration, else that of people's marks; without both an empty one."""
-        if found := self.selective.calibration(options):
-            return found.curves[found.measure], found.n, f"{found.n:,} questions of the calibration"
-        marks = self.selective.marked(options["variant"])
-        return marked_curve(marks), len(marks), f"{len(marks):,} answers marked by people here"
+    def _known(self, options: dict[str, Any]) -> tuple[Calibration | None, list[dict[str, Any]]]:
+        """What is known of these options' confidence: the calibration, and people's marks."""
+        return self.selective.calibration(options), self.selective.marked(options["variant"])
 
     def judge(self, event: gr.EventData, visitor: str, answered: Answered | None) -> dict[str, Any]:
         """Mark an answer right or wrong, or take that mark back: `row` and `right` come from the browser."""
@@ -226,6 +220,14 @@ class AskTab:
 
     def _named(self, options: tuple[Any, ...]) -> dict[str, Any]:
         return dict(zip(self.names, options, strict=True))
+
+
+def _points(calibration: Calibration | None, marks: list[dict[str, Any]]) -> tuple[list[Point], int, str]:
+    """The curve that thresholds are looked up on, how many answers made it, and whose they are: that of the
+    calibration, else that of people's marks; without both an empty one."""
+    if calibration:
+        return calibration.curves[calibration.measure], calibration.n, f"{calibration.n:,} questions of the calibration"
+    return marked_curve(marks), len(marks), f"{len(marks):,} answers marked by people here"
 
 
 def _view(name: str) -> DataView:
