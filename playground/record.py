@@ -177,6 +177,13 @@ class Search(TypedDict, extra_items=Any):
     """How it is drawn."""
 
 
+class Curve(TypedDict, closed=True):
+    """A number over the length of the answer: (tokens, number) each."""
+
+    title: str
+    points: list[tuple[Whole, Number]]
+
+
 class Detail(TypedDict, extra_items=Any):
     """What a lane has to show beside its answer; what is not named here is the method's own."""
 
@@ -190,6 +197,7 @@ class Detail(TypedDict, extra_items=Any):
     evaluator: NotRequired[str]
     questions: NotRequired[list[str]]
     tree: NotRequired[Search | None]
+    curves: NotRequired[list[Curve]]
     confidence: NotRequired[Number]
     """Of a method that may abstain: the score of its answer, which it gives where that reaches `threshold`."""
     threshold: NotRequired[Number | None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from playground.branch.lane import Draft, Lane
@@ -12,14 +13,16 @@ from playground.policy import Policy
 
 HELD = 512
 """Distributions that are held at once while answers are read under a mixture: 100 MB with 49,152 tokens."""
+Measure = Callable[[Text, tuple[int, ...], int], Asking]
+"""(text, tokens to put after it, tokens at a time) → a number for each of them, as a generator."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The prompt and an answer as read by a policy: the text, and the log-probability of each token of the answer."""
+    """The prompt and an answer as read by a policy: the text, and a number for each token of the answer."""
 
     text: Text
-    log_probs: list[float]
+    numbers: list[float]
 
 
 _Known = dict[tuple[int, ...], Reading]
@@ -28,32 +31,33 @@ _Known = dict[tuple[int, ...], Reading]
 def keep(lane: Lane, text: Text, draft: Draft) -> None:
     """Let what a branch has read of its draft be known to whoever reads that answer later under the same policy. A fork
     of the text is kept."""
-    _known(lane, text.policy)[tuple(draft.token_ids)] = Reading(text.fork(), list(draft.log_probs))
+    _known(lane, text.policy, Text.score)[tuple(draft.token_ids)] = Reading(text.fork(), list(draft.log_probs))
 
 
-def read(lane: Lane, policy: Policy, answers: list[list[int]]) -> Asking:
-    """Each answer, given as its token ids, read under `policy`, all in one batch. Of an answer that grew, or shares its
-    beginning with one that was read before, only the new tokens are put through. Those not among `answers` are
-    forgotten. Returns a `Reading` each, which stays the lane's: fork its text to go on from it."""
+def read(lane: Lane, policy: Policy, answers: list[list[int]], measure: Measure = Text.score) -> Asking:
+    """Each answer, given as its token ids, read under `policy`, all in one batch; `measure` says which numbers are
+    wanted, the tokens' log-probabilities or their values. Of an answer that grew, or shares its beginning with one that
+    was read before, only the new tokens are put through. Those not among `answers` are forgotten. Returns a `Reading`
+    each, which stays the lane's: fork its text to go on from it."""
     if not answers:
         return []
-    known = _known(lane, policy)
+    known = _known(lane, policy, measure)
     if () not in known:
         known[()] = Reading((yield from lane.read(policy)), [])
     wanted = {tuple(ids) for ids in answers}
     fresh = {ids: _longest(known, ids) for ids in wanted if ids not in known}
     texts = {ids: known[start].text.fork() for ids, start in fresh.items()}
     piece = max(1, HELD // max(1, len(fresh) * len(policy.names)))
-    scores = yield from together(texts[ids].score(ids[len(start) :], piece) for ids, start in fresh.items())
-    for (ids, start), new in zip(fresh.items(), scores, strict=True):
-        known[ids] = Reading(texts[ids], known[start].log_probs + new.tolist())
+    measured = yield from together(measure(texts[ids], ids[len(start) :], piece) for ids, start in fresh.items())
+    for (ids, start), new in zip(fresh.items(), measured, strict=True):
+        known[ids] = Reading(texts[ids], known[start].numbers + new.tolist())
     for ids in known.keys() - wanted - {()}:
         known.pop(ids).text.release()
     return [known[tuple(ids)] for ids in answers]
 
 
-def _known(lane: Lane, policy: Policy) -> _Known:
-    return lane.kept.setdefault(("read", lane.resolve(policy)), {})
+def _known(lane: Lane, policy: Policy, measure: Measure) -> _Known:
+    return lane.kept.setdefault(("read", lane.resolve(policy), measure), {})
 
 
 def _longest(known: _Known, ids: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """The methods. A decoder is one file here and one line in this registry; it knows nothing of batches or the page."""
 
-from playground.decoders import aspire, beam, best_of_n, dera, diverse_beams, greedy, rain, sample
+from playground.decoders import aspire, beam, best_of_n, cbs, dera, diverse_beams, eft, greedy, ivg, rain, sample
 from playground.decoders.base import Decoder
 from playground.errors import UserError, shown
 from playground.plugins import add_plugins
@@ -9,7 +9,7 @@ from playground.scorers.base import Scorer
 
 DECODERS: dict[str, Decoder] = {
     module.DECODER.name: module.DECODER
-    for module in (greedy, sample, beam, best_of_n, diverse_beams, dera, rain, aspire)
+    for module in (greedy, sample, beam, best_of_n, diverse_beams, dera, eft, cbs, ivg, rain, aspire)
 }
 
 

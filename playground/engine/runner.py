@@ -22,6 +22,7 @@ from transformers import AttentionInterface
 from playground.engine.kv import BLOCK, BlockPool, Sequence
 from playground.errors import UserError
 from playground.models.layers import TILE
+from playground.models.learned import ValueHead
 from playground.models.loading import LoadedModel
 
 SHORT = 8
@@ -173,9 +174,17 @@ class Runner:
         return _in_tiles(lambda tile: self._head(tile).float().log_softmax(-1), hidden)
 
     @torch.inference_mode()
-    def values(self, hidden: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """Values [rows, out] in fp32 of a value head (weight, bias) at final hidden states [rows, hidden_size]."""
-        return _in_tiles(lambda tile: F.linear(tile.float(), *head), hidden).cpu()
+    def values(self, hidden: torch.Tensor, head: ValueHead) -> torch.Tensor:
+        """Values [rows, out] in fp32 of a value head at final hidden states [rows, hidden_size]."""
+
+        def apply(tile: torch.Tensor) -> torch.Tensor:
+            *hidden_layers, last = head
+            rows = tile.float()
+            for layer in hidden_layers:
+                rows = F.gelu(F.linear(rows, *layer))
+            return F.linear(rows, *last)
+
+        return _in_tiles(apply, hidden).cpu()
 
     @torch.inference_mode()
     def scores(self, hidden: torch.Tensor, tokens: Many[int]) -> torch.Tensor:

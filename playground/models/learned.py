@@ -16,16 +16,20 @@ WEIGHTS = {"adapter": "adapter_model.safetensors"}
 """Where a kind's weights lie, if not in the file that it is known by."""
 
 
+ValueHead = tuple[tuple[torch.Tensor, torch.Tensor], ...]
+"""One linear layer or more, with GELU between them."""
+
+
 @dataclass
 class Learned:
     """`prompts` holds vectors [n, hidden_size] by name: `soft_prompt` stands before the text by itself,
     `self_evaluation` is asked for after an answer. `adapters`: such a prompt → the adapter that holds for its places
-    alone; nothing before them depends on it. `value_head` is (weight [out, hidden_size], bias [out]) in fp32.
+    alone; nothing before them depends on it. `value_head`: its layers, (weight [out, in], bias [out]) each, in fp32.
     `digests` are the SHA-256 of the weights by kind, the adapter's among them, so that a run says what it used."""
 
     prompts: dict[str, torch.Tensor] = field(default_factory=dict)
     adapters: dict[str, str] = field(default_factory=dict)
-    value_head: tuple[torch.Tensor, torch.Tensor] | None = None
+    value_head: ValueHead | None = None
     digests: dict[str, str] = field(default_factory=dict)
 
 
@@ -45,8 +49,8 @@ def read_learned(folders: tuple[Path, ...], hidden_size: int, model: str, device
                 if kind == "adapter":
                     continue
                 weights = {name: w.to(device, torch.float32) for name, w in load_file(path).items()}
-                sized = weights["weight" if kind == "value_head" else "vectors"]
-                bias = weights["bias"] if kind == "value_head" else None
+                layers = _layers(weights) if kind == "value_head" else ()
+                sized = layers[0][0] if layers else weights["vectors"]
             except Exception as error:
                 raise UserError(f"The {_words(kind)} {path} cannot be read ({error}); train it again.") from None
             if sized.dim() != 2 or sized.shape[1] != hidden_size:
@@ -54,18 +58,27 @@ def read_learned(folders: tuple[Path, ...], hidden_size: int, model: str, device
                     f"The {_words(kind)} {path} was made for another model than {model}: its weights are "
                     f"{' x '.join(map(str, sized.shape))}, and {model} has a hidden size of {hidden_size}."
                 )
-            if not all(part.isfinite().all() for part in (sized, bias) if part is not None):
+            if not all(part.isfinite().all() for part in weights.values()):
                 raise UserError(f"The {_words(kind)} {path} holds numbers that are none (NaN); train it again.")
-            if bias is not None and bias.shape != sized.shape[:1]:
-                raise UserError(
-                    f"The {_words(kind)} {path} cannot be used: it has {len(sized)} outputs and a bias for "
-                    f"{bias.numel()}; train it again."
-                )
-            if bias is not None:
-                learned.value_head = (sized, bias)
-            else:
+            if not layers:
                 learned.prompts[kind] = sized
+                continue
+            for (weight, bias), size in zip(
+                layers, (hidden_size, *(len(weight) for weight, _ in layers)), strict=False
+            ):
+                if weight.shape != (len(weight), size) or bias.shape != weight.shape[:1]:
+                    raise UserError(
+                        f"The {_words(kind)} {path} cannot be used: a layer has {len(weight)} outputs, a bias for "
+                        f"{bias.numel()}, and inputs that do not fit; train it again."
+                    )
+            learned.value_head = layers
     return learned
+
+
+def _layers(weights: dict[str, torch.Tensor]) -> ValueHead:
+    """The layers of a value head: `hidden.weight` and `hidden.bias`, if there are any, then `weight` and `bias`."""
+    names = [prefix for prefix in ("hidden.", "") if f"{prefix}weight" in weights]
+    return tuple((weights[f"{prefix}weight"], weights[f"{prefix}bias"]) for prefix in names)
 
 
 def digest_of(path: Path) -> str:

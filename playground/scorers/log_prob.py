@@ -45,7 +45,7 @@ def reduced(log_probs: list[float], reduce: Reduce) -> float:
 def read(lane: Lane, policy: Policy, answers: list[Answer]) -> Asking:
     """The log-probability of every token of each answer under `policy`, in one batch."""
     readings = yield from reading.read(lane, policy, [answer.token_ids for answer in answers])
-    return [each.log_probs for each in readings]
+    return [each.numbers for each in readings]
 
 
 SCORERS = (

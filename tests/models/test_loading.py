@@ -168,7 +168,8 @@ class TestLearned:
         learned = loaded.learned["all"]
         assert torch.equal(learned.prompts["soft_prompt"], soft)
         assert torch.equal(learned.prompts["self_evaluation"], asked)
-        assert torch.equal(learned.value_head[0], weight) and torch.equal(learned.value_head[1], bias)
+        [layer] = learned.value_head
+        assert torch.equal(layer[0], weight) and torch.equal(layer[1], bias)
         assert learned.digests.keys() == KINDS.keys()
         assert learned.digests["soft_prompt"] == hashlib.sha256((more / KINDS["soft_prompt"]).read_bytes()).hexdigest()
         assert [loaded.adapter_of(v) for v in ("all", "judge", "neither")] == ["all", None, None]

@@ -13,8 +13,13 @@ def tab(chromium, address):
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     tab = context.new_page()
     wrong: list[str] = []
-    tab.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
-    tab.on("pageerror", lambda e: wrong.append(str(e)) if "AbortError" not in str(e) else None)
+
+    def note(error: str) -> None:
+        if "AbortError" not in error:
+            wrong.append(error)
+
+    tab.on("console", lambda m: note(m.text) if m.type == "error" else None)
+    tab.on("pageerror", lambda e: note(str(e)))
     tab.on("request", lambda r: wrong.append(r.url) if not r.url.startswith((address, "data:", "blob:")) else None)
     tab.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
