@@ -21,7 +21,7 @@ from transformers import AttentionInterface
 
 from playground.engine.kv import BLOCK, BlockPool, Sequence
 from playground.errors import UserError
-from playground.models.layers import TILE
+from playground.models.layers import TILE, product_type
 from playground.models.learned import ValueHead
 from playground.models.loading import LoadedModel
 
@@ -118,7 +118,9 @@ class Runner:
                 f"{loaded.name} is of type {model.config.model_type!r}; these types can be run: {', '.join(KNOWN)}."
             )
         model.config._attn_implementation = "playground_paged"
-        self._body, self._head, self._embed = model.model, model.get_output_embeddings(), model.get_input_embeddings()
+        self._body, self._embed, head = model.model, model.get_input_embeddings(), model.get_output_embeddings()
+        wide = torch.promote_types(head.weight.dtype, product_type(self.device.type))
+        self._head = head.weight.to(wide), None if head.bias is None else head.bias.to(wide)
         config = model.config
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.pool = BlockPool(
@@ -171,7 +173,9 @@ class Runner:
     @torch.inference_mode()
     def log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
         """Next-token log-probabilities [rows, vocabulary] in fp32 from final hidden states [rows, hidden_size]."""
-        return _in_tiles(lambda tile: self._head(tile).float().log_softmax(-1), hidden)
+        return _in_tiles(
+            lambda tile: F.linear(tile.to(self._head[0].dtype), *self._head).float().log_softmax(-1), hidden
+        )
 
     @torch.inference_mode()
     def values(self, hidden: torch.Tensor, head: ValueHead) -> torch.Tensor:

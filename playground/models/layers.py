@@ -10,6 +10,7 @@ of a pass.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,14 @@ GROUP = 32
 """Input columns that share one scale and one minimum in a 4-bit weight."""
 TILE = 32
 """Rows of the fixed batch shape in which kernels run that are not row-invariant by themselves."""
+
+
+@cache
+def product_type(device: str = "cpu") -> torch.dtype:
+    """In which type matrices whose numbers fit into bf16 are multiplied. A CPU without AVX-512 has no bf16 products;
+    there fp32 is ten times faster (measured; docs/measurements.md)."""
+    slow = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.float32 if slow else torch.bfloat16
 
 
 @dataclass
@@ -31,9 +40,10 @@ class Pass:
 
     def dense(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """The product of x [1, rows, in] with a dense weight [out, in], each text of a long pass by itself."""
+        wide = x.to(weight.dtype)
         if len(self.texts) < 2:
-            return F.linear(x, weight, bias)
-        return torch.cat([F.linear(x[0, rows], weight, bias) for rows in self.texts])[None]
+            return F.linear(wide, weight, bias).to(x.dtype)
+        return torch.cat([F.linear(wide[0, rows], weight, bias) for rows in self.texts])[None].to(x.dtype)
 
 
 def dequantise(levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor) -> torch.Tensor:
@@ -52,9 +62,9 @@ def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
 
 
 class Int4Linear(nn.Module):
-    """A linear layer with 4-bit weights for short passes (row-invariant at any batch) and bf16 ones for long passes.
+    """A linear layer with 4-bit weights for short passes (row-invariant at any batch) and dense ones for long passes.
 
-    Both hold the same numbers; from about 8 rows of one sequence on, the bf16 product is the faster one.
+    Both hold the same numbers; from about 8 rows of one sequence on, the dense product is the faster one.
     """
 
     def __init__(self, levels, scale, minimum, bias: torch.Tensor | None, current: Pass):
@@ -67,7 +77,8 @@ class Int4Linear(nn.Module):
         self.register_buffer("packed", packed, persistent=False)
         scales_zeros = torch.stack([scale.float().T, zero.T], dim=-1).to(torch.bfloat16).contiguous()
         self.register_buffer("scales_zeros", scales_zeros, persistent=False)
-        self.register_buffer("dense", dequantise(levels, scale, minimum).to(torch.bfloat16), persistent=False)
+        dense = dequantise(levels, scale, minimum).to(torch.bfloat16).to(product_type())
+        self.register_buffer("dense", dense, persistent=False)
         self.register_buffer("bias", bias, persistent=False)
 
     @staticmethod
@@ -77,7 +88,7 @@ class Int4Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.current.texts:
-            return self.current.dense(x, self.dense, self.bias)
+            return self.current.dense(x, self.dense, None if self.bias is None else self.bias.to(self.dense.dtype))
         rows = x.reshape(-1, self.in_features)
         y = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, GROUP, self.scales_zeros)
         y = y.view(*x.shape[:-1], self.out_features)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+import torch
+
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress as LoadProgress
 from playground.models.fetch import no_progress
+from playground.models.layers import product_type
 from playground.models.loading import load_model, pick_device
 from playground.models.specs import read_catalogue
 from playground.settings import Settings
@@ -53,8 +56,9 @@ def train(
     found = kind.read(data)
     for problem in found.problems:
         say(f"{data}, {problem}")
-    precision = "fp32" if settings.precision == "fp32" else "bf16"
-    loaded = load_model(base, catalogue.models[base], settings.cache, pick_device(settings.device), precision, loading)
+    device = pick_device(settings.device)
+    precision = "fp32" if settings.precision == "fp32" or product_type(device.type) is torch.float32 else "bf16"
+    loaded = load_model(base, catalogue.models[base], settings.cache, device, precision, loading)
     objective = kind(loaded, job)
     rows = _that_fit(objective, found.rows, say)
     left_out = len(found.problems) + len(found.rows) - len(rows)
