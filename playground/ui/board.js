@@ -24,15 +24,18 @@ function newLane(index) {
   const lane = { root, title: make('h3'), options: make('span', 'options'), state: make('span', 'state'),
     progress: make('progress'), notice: make('p', 'notice'), text: make('div', 'text'), legend: make('div', 'legend'),
     given: make('p', 'given-key'), decision: make('div', 'decision'),
-    scrub: make('div', 'scrub'), price: make('dl', 'price'), look: make('div', 'look'), candidates: make('details', 'candidates'),
+    scrub: make('div', 'scrub'), price: make('dl', 'price'), look: make('div', 'look'), curves: make('div', 'curves'),
+    candidates: make('details', 'candidates'),
     count: 0, figures: {}, pieces: [] };
   lane.state.setAttribute('role', 'status');
   head.append(lane.title, lane.options, lane.state);
   lane.text.tabIndex = 0;
   lane.text.setAttribute('role', 'group');
   lane.ramp = make('span', 'ramp');
-  lane.low = make('span'); lane.high = make('span');
-  lane.legend.append(lane.low, lane.ramp, lane.high);
+  lane.number = make('span'); lane.low = make('span'); lane.high = make('span');
+  const scale = make('span', 'scale');
+  scale.append(lane.low, lane.ramp, lane.high);
+  lane.legend.append(lane.number, scale);
   for (const [key, label, meaning] of COSTS) {
     const box = make('div'), value = make('dd', '', '–');
     box.title = meaning;
@@ -44,8 +47,8 @@ function newLane(index) {
   addScrub(index, lane);
   lane.tree = newTree(from => server.steps([shownRun, index, from]), () => server.questions([shownRun, index]));
   lane.tree.root_.hidden = true;
-  root.append(head, lane.progress, lane.notice, lane.text, lane.decision, lane.given, lane.legend, lane.look, lane.tree.root_, lane.scrub,
-    lane.price, lane.candidates);
+  root.append(head, lane.progress, lane.notice, lane.text, lane.decision, lane.given, lane.legend, lane.look, lane.curves, lane.tree.root_,
+    lane.scrub, lane.price, lane.candidates);
   lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(index, lane, +t.dataset.at); });
   lane.text.addEventListener('keydown', e => step(e, index, lane));
   return lane;
@@ -71,19 +74,16 @@ function close(lane) {
 }
 
 async function look(index, lane, at) {
-  const token = lane.text.querySelectorAll('.token')[at];
-  if (lane.data.nodes[at] != null) {
-    close(lane);
-    token.setAttribute('aria-pressed', 'true');
-    go(lane.tree, lane.tree.steps.length);
-    choose(lane.tree, lane.data.nodes[at]);
-    lane.tree.panel.scrollIntoView({ block: 'nearest' });
-    return;
-  }
-  const again = token.getAttribute('aria-pressed') === 'true';
+  const token = lane.text.querySelectorAll('.token')[at], node = lane.data.nodes[at], beams = lane.data.shape === 'beams';
+  const again = token.getAttribute('aria-pressed') === 'true' && (node == null || beams);
   close(lane);
   if (again) return;
   token.setAttribute('aria-pressed', 'true');
+  if (node != null) {
+    go(lane.tree, lane.tree.steps.length);
+    choose(lane.tree, node);
+    if (!beams) { lane.tree.panel.scrollIntoView({ block: 'nearest' }); return; }
+  }
   const record = await server.candidates([shownRun, index, at]);
   if (!record) { lane.look.replaceChildren(make('p', 'notice', 'This run is no longer on the server.')); return; }
   const columns = Object.keys(record.top[0] || {}).filter(key => key !== 'id' && key !== 'text');
@@ -114,8 +114,9 @@ async function look(index, lane, at) {
 
 // A number under its name, as "KL to reference 0.031".
 function fact(name, value) {
-  const words = { log_prob: 'log p', lambda: 'λ' }[name] || name.replace(/^kl_to_/, 'KL to ').replace(/_/g, ' ');
-  return `${words} ${+value.toFixed(3)}`;
+  const words = { log_prob: 'log p', lambda: 'λ', implicit_sum: 'sum so far' }[name]
+    || name.replace(/^kl_to_/, 'KL to ').replace(/_/g, ' ');
+  return `${words} ${signed(+value.toFixed(3))}`;
 }
 
 // Keep the tokens before this one, take this candidate, and let the method go on, in a lane beside this one.
@@ -188,7 +189,8 @@ function scrub(lane) {
     + `“${visible(winner(flips[turn])[2])}” instead of “${visible(lane.data.pieces[turn])}”.`;
 }
 
-const number = value => String(+value.toFixed(2));
+const signed = value => String(value).replace('-', '−');
+const number = value => signed(+value.toFixed(2));
 const visible = text => text.replace(/ /g, '·').replace(/\n/g, '⏎') || '⟨end⟩';
 
 function drawTokens(lane, data) {
@@ -256,6 +258,43 @@ function drawDecision(lane, data) {
   lane.decision.append(box);
 }
 
+function drawCurves(lane, data) {
+  const curves = data.curves.filter(curve => curve.points.length), drawn = JSON.stringify(curves);
+  if (lane.drawnCurves === drawn) return;
+  lane.drawnCurves = drawn;
+  lane.curves.replaceChildren(...curves.map(drawCurve));
+}
+
+// A number over the length of the answer. The drawing is stretched to the lane's width, the words beside it are not.
+function drawCurve({ title, points }) {
+  const least = at => points.reduce((found, point) => Math.min(found, point[at]), Infinity);
+  const largest = at => points.reduce((found, point) => Math.max(found, point[at]), -Infinity);
+  const low = least(1), high = largest(1), most = Math.max(1, largest(0)), [first, last] = [points[0], points.at(-1)];
+  const x = tokens => 100 * tokens / most, y = value => high > low ? 100 * (high - value) / (high - low) : 50;
+  const line = (cls, path) => {
+    const drawn = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+    drawn.setAttribute('class', cls);
+    drawn.setAttribute('d', path);
+    return drawn;
+  };
+  const plot = document.createElementNS('http://www.w3.org/2000/svg', 'svg'), figure = make('figure', 'curve');
+  plot.setAttribute('viewBox', '0 0 100 100');
+  plot.setAttribute('preserveAspectRatio', 'none');
+  plot.setAttribute('role', 'img');
+  plot.setAttribute('aria-label', `${title}: ${number(first[1])} after ${counted(first[0], 'token')}, ${number(last[1])} after ${counted(last[0], 'token')}`);
+  if (low < 0 && high > 0) plot.append(line('zero', `M0 ${y(0)}H100`));
+  plot.append(line('line', points.map(([tokens, value], i) => `${i ? 'L' : 'M'}${x(tokens)} ${y(value)}`).join('')));
+  // Lines of no length, with round ends, are dots that no stretching makes ovals.
+  plot.append(line('dots', points.map(([tokens, value]) => `M${x(tokens)} ${y(value)}h0`).join('')));
+  const below = make('div', 'below'), beside = make('div', 'beside');
+  below.append(make('span', '', '0'), make('span', '', 'tokens'), make('span', '', String(most)));
+  const marks = high > low ? [number(high), 'value', number(low)] : ['value', number(low), ''];
+  beside.append(...marks.map(mark => make('span', '', mark)));
+  for (const labels of [below, beside]) labels.setAttribute('aria-hidden', 'true');
+  figure.append(make('figcaption', '', title), beside, plot, below);
+  return figure;
+}
+
 function drawLane(lane, data) {
   lane.title.textContent = data.title;
   lane.options.textContent = data.options.join(' · ').replaceAll(',', ',\u200b');  // long ones break at commas
@@ -276,7 +315,8 @@ function drawLane(lane, data) {
   lane.legend.hidden = !data.colour;
   if (data.colour) {
     const { title, full } = data.colour, both = data.heat.some(heat => heat < 0);
-    lane.low.textContent = `${title}: ${both ? `≤ −${full}` : '0'}`;
+    lane.number.textContent = `${title}: `;
+    lane.low.textContent = both ? `≤ −${full}` : '0';
     lane.high.textContent = `≥ ${full}`;
     lane.ramp.classList.toggle('both', both);
   }
@@ -286,6 +326,7 @@ function drawLane(lane, data) {
   lane.figures.seconds.textContent = seconds.toFixed(1);
   lane.figures.speed.textContent = seconds > 0.05 ? (generated_tokens / seconds).toFixed(1) : '–';
   drawCandidates(lane, data);
+  drawCurves(lane, data);
   lane.tree.root_.hidden = !data.steps;
   lane.tree.judge.textContent = data.evaluator;
   lane.tree.shape(data.shape);

@@ -89,6 +89,7 @@ def _lane(lane: LaneRecord, limit: int) -> dict[str, Any]:
         "limit": limit,
         "length": len(tokens),
         "cost": cost,
+        "curves": detail.get("curves", []),
         "candidates": detail.get("candidates", []),
         "chosen": detail.get("chosen"),
         "scorer": detail.get("scorer"),

@@ -3,15 +3,16 @@ const GOOD = [0, 114, 178], NONE = [150, 158, 170], BAD = [213, 94, 0];  // blue
 const HEIGHT = 240, FADED = 0.4;
 const SPEEDS = [['1 ×', 600], ['4 ×', 150], ['16 ×', 40]];
 
-function valueColour(value, known) {
+// `full`: the value with the strongest colour, and its opposite.
+function valueColour(value, known, full) {
   if (!known) return `rgb(${NONE})`;
-  const v = Math.max(-1, Math.min(1, value)), to = v < 0 ? BAD : GOOD, share = Math.abs(v);
+  const v = Math.max(-1, Math.min(1, value / full)), to = v < 0 ? BAD : GOOD, share = Math.abs(v);
   return `rgb(${NONE.map((c, i) => Math.round(c + (to[i] - c) * share))})`;
 }
 
 // A view of one lane's search. `fetchSteps(from)` brings the steps from that number on, `fetchQuestions()` what was asked.
 function newTree(fetchSteps, fetchQuestions) {
-  const view = { steps: [], at: 0, live: true, busy: false, wanted: 0, fetchQuestions, focus: null, nodes: new Map(), applied: 0, root: 0,
+  const view = { steps: [], at: 0, live: true, busy: false, wanted: 0, fetchQuestions, focus: null, nodes: new Map(), applied: 0, root: 0, full: 1,
     root_: make('section', 'tree'), judge: make('p', 'judge'), beams: false, canvas: make('canvas'), says: make('p', 'says'), outline: make('div', 'outline'),
     panel: make('div', 'node'), slider: make('input'), count: make('output') };
   const player = make('div', 'player');
@@ -47,9 +48,13 @@ function newTree(fetchSteps, fetchQuestions) {
     const move = { ArrowDown: 1, ArrowUp: -1, Home: -rows.length, End: rows.length }[e.key];
     if (move) { rows[Math.max(0, Math.min(rows.length - 1, now + move))]?.focus(); e.preventDefault(); }
   });
-  const dropped = keyed('dropped', `background:rgb(${NONE});opacity:${FADED}`);
-  view.shape = shape => { view.beams = shape === 'beams'; dropped.hidden = !view.beams; };
-  view.root_.append(view.judge, player, view.says, view.canvas, treeLegend(dropped), view.outline, view.panel);
+  const key = make('p', 'key');
+  view.shape = shape => {
+    if (view.beams === (shape === 'beams') && key.firstChild) return;
+    view.beams = shape === 'beams';
+    drawKey(view, key);
+  };
+  view.root_.append(view.judge, player, view.says, view.canvas, key, view.outline, view.panel);
   view.fetch = async count => {
     view.wanted = Math.max(view.wanted, count);
     if (view.busy) return;
@@ -59,6 +64,7 @@ function newTree(fetchSteps, fetchQuestions) {
         const more = await fetchSteps(view.steps.length);
         if (!more || !more.length) { view.wanted = view.steps.length; break; }
         view.steps.push(...more);
+        if (view.beams) { fitColours(view); drawKey(view, key); }
         view.slider.max = view.steps.length;
         if (view.live) go(view, view.steps.length, true);
         else showCount(view);
@@ -69,13 +75,19 @@ function newTree(fetchSteps, fetchQuestions) {
   return view;
 }
 
+// Scores of beams have any size: the colours reach to the largest one of a beam that was kept.
+function fitColours(view) {
+  const scores = new Map(view.steps.filter(step => step.kind === 'evaluate').map(step => [step.node, step.value]));
+  const kept = view.steps.filter(step => step.kind === 'keep').flatMap(step => step.nodes);
+  view.full = kept.reduce((most, node) => Math.max(most, Math.abs(scores.get(node) ?? 0)), 0) || 1;
+}
+
 // What the colours and lines of the drawing mean.
-function treeLegend(dropped) {
-  const legend = make('p', 'key');
-  legend.append(keyed('bad: −1 or less', `background:rgb(${BAD})`), keyed('0', `background:rgb(${NONE})`),
-    keyed('good: 1 or more', `background:rgb(${GOOD})`), keyed('no value yet', `border:2px solid rgb(${NONE})`),
-    keyed('in the answer', 'background:#009E73;border-radius:0;height:.25rem'), dropped);
-  return legend;
+function drawKey(view, key) {
+  const [bad, good] = view.beams ? [`score ${fixed(-view.full)} or less`, `${fixed(view.full)} or more`] : ['bad: −1 or less', 'good: 1 or more'];
+  key.replaceChildren(keyed(bad, `background:rgb(${BAD})`), keyed('0', `background:rgb(${NONE})`), keyed(good, `background:rgb(${GOOD})`),
+    keyed('no value yet', `border:2px solid rgb(${NONE})`), keyed('in the answer', 'background:#009E73;border-radius:0;height:.25rem'));
+  if (view.beams) key.append(keyed('dropped', `background:rgb(${NONE});opacity:${FADED}`));
 }
 
 function keyed(words, style) {
@@ -148,11 +160,15 @@ function apply(view, step) {
   if (step.kind === 'keep') drop(view, new Set(step.nodes));
 }
 
-// Only the beams that end in these nodes are kept: whatever leads to none of them is dropped.
+// Only the beams that end in these nodes are kept: whatever leads to none of them is dropped. Of beams with the same
+// tokens one is kept.
 function drop(view, kept) {
+  const written = id => pathTo(view, id).flatMap(at => view.nodes.get(at).tokens || []).join();
+  const texts = new Set([...kept].map(written));
   const reaches = id => {
     const node = view.nodes.get(id), below = node.children.map(reaches);
     const alive = kept.has(id) || below.some(Boolean);
+    if (!alive && !node.dropped && !below.length) node.again = texts.has(written(id));
     node.dropped = !alive;
     return alive;
   };
@@ -164,7 +180,8 @@ const focusOf = (view, step) => step.path ? step.path.at(-1) : step.nodes ? step
 // What is known of a node's worth: the mean of its visits, else the judgement of its text.
 const hasValue = node => node.visits > 0 || node.evaluation !== undefined;
 const valueOf = node => node.visits ? node.value : node.evaluation ? node.evaluation.value : 0;
-const nodeColour = node => valueColour(valueOf(node), hasValue(node));
+const nodeColour = (view, node) => valueColour(valueOf(node), hasValue(node), view.full);
+const fixed = (value, digits = 2) => signed(value.toFixed(digits));
 
 function pathTo(view, id) {
   const path = [];
@@ -175,6 +192,7 @@ function pathTo(view, id) {
 // Dots for spaces help with a word or two; they hinder reading a sentence.
 const dotted = text => text.length > 14 ? text : visible(text);
 const counted = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`;
+const tail = text => text.length > 48 ? `…${text.slice(-45)}` : text;
 const quoted = text => `“${dotted(text.length > 48 ? text.slice(0, 45) + '…' : text)}”`;
 
 function inWords(view, step) {
@@ -186,8 +204,8 @@ function inWords(view, step) {
   if (step.kind === 'keep') {
     return `Kept: ${counted(step.nodes.length, 'beam')}, ${step.nodes.map(text).join(', ')}. The others are dropped.`;
   }
-  if (step.kind === 'evaluate') return `Evaluated ${quoted(step.text)}: ${step.value.toFixed(2)}.`;
-  if (step.kind === 'backup') return `The value ${step.value.toFixed(2)} is passed back along the path.`;
+  if (step.kind === 'evaluate') return `Evaluated ${quoted(view.beams ? tail(step.text) : step.text)}: ${fixed(step.value)}.`;
+  if (step.kind === 'backup') return `The value ${fixed(step.value)} is passed back along the path.`;
   if (step.kind === 'similar') return `${text(step.sibling)} reads like ${text(step.node)} (${step.similarity.toFixed(2)}) and gets a part of the value.`;
   if (step.kind === 'take') {
     return `The search ends here. The best text so far is the answer: ${quoted(step.path.map(id => view.nodes.get(id).text).join(''))}.`;
@@ -226,7 +244,8 @@ function drawTree(view) {
     ink.beginPath();
     ink.moveTo(x(node.parent), y(node.parent));
     ink.lineTo(x(node.id), y(node.id));
-    ink.lineWidth = 0.4 + Math.log2(1 + node.visits);
+    const weight = view.beams ? (node.dropped ? 0 : 1.5) : Math.log2(1 + node.visits);
+    ink.lineWidth = 0.4 + weight;
     ink.strokeStyle = taken.has(node.id) ? '#009E73' : lit.has(node.id) ? (dark ? '#fff' : '#111') : dark ? '#4b5563' : '#cbd5e1';
     ink.stroke();
   }
@@ -235,7 +254,7 @@ function drawTree(view) {
     ink.globalAlpha = node.dropped ? FADED : 1;
     ink.beginPath();
     ink.arc(x(node.id), y(node.id), node.id === view.chosen || node.id === view.focus ? 5 : known ? 3 : 1.6, 0, 7);
-    ink.fillStyle = known ? nodeColour(node) : dark ? '#1f2937' : '#fff';
+    ink.fillStyle = known ? nodeColour(view, node) : dark ? '#1f2937' : '#fff';
     ink.fill();
     if (!known) { ink.lineWidth = 0.8; ink.strokeStyle = `rgb(${NONE})`; ink.stroke(); }
     if (node.id === view.chosen) { ink.lineWidth = 2; ink.strokeStyle = dark ? '#fff' : '#111'; ink.stroke(); }
@@ -278,19 +297,21 @@ function drawOutline(view) {
     b.style.paddingLeft = `${0.4 + Math.min(depth, 10) * 0.45}rem`;
     b.tabIndex = -1;
     const dot = make('span', 'dot'), bar = make('span', 'visits');
-    if (hasValue(node)) dot.style.background = nodeColour(node);
+    if (hasValue(node)) dot.style.background = nodeColour(view, node);
     else dot.style.border = `2px solid rgb(${NONE})`;
     bar.style.width = `${Math.min(6, 0.25 * node.visits)}rem`;
-    bar.style.background = nodeColour(node);
+    bar.style.background = nodeColour(view, node);
     const folded = node.children.length && !path.includes(id) ? `  (${node.children.length} below)` : '';
     b.append(dot, make('span', 'words', dotted(node.text || (id ? '' : 'prompt')) + folded),
-      make('span', 'facts', factsOf(node, taken.has(id)).join(' · ')), bar);
+      make('span', 'facts', factsOf(view, node, taken.has(id)).join(' · ')), bar);
     b.addEventListener('click', () => choose(view, id));
     rows.push(b);
   };
   const walk = (at, depth) => {
     row(path[at], depth);
-    const children = view.nodes.get(path[at]).children.map(id => view.nodes.get(id)).sort((a, b) => b.visits - a.visits || b.prior - a.prior);
+    const better = view.beams ? (a, b) => Boolean(a.dropped) - Boolean(b.dropped) || valueOf(b) - valueOf(a)
+      : (a, b) => b.visits - a.visits || b.prior - a.prior;
+    const children = view.nodes.get(path[at]).children.map(id => view.nodes.get(id)).sort(better);
     for (const child of children) {
       if (child.id === path[at + 1]) walk(at + 1, depth + 1);
       else row(child.id, depth + 1);
@@ -305,19 +326,24 @@ function drawOutline(view) {
 }
 
 // The facts of a node in a few words.
-function factsOf(node, taken) {
-  const facts = [...(taken ? ['in the answer'] : []), ...(node.dropped ? ['dropped'] : [])];
-  if (!hasValue(node)) return [...facts, `prior ${node.prior.toFixed(2)}`];
-  facts.push(valueOf(node).toFixed(2));
+function factsOf(view, node, taken) {
+  const facts = [...(taken ? ['in the answer'] : []), ...(node.dropped ? [node.again ? 'same as a kept one' : 'dropped'] : [])];
+  if (!hasValue(node)) return view.beams ? facts : [...facts, `prior ${node.prior.toFixed(2)}`];
+  facts.push(fixed(valueOf(node)));
   return node.visits ? [...facts, counted(+node.visits.toFixed(1), 'visit')] : facts;
 }
+
+// A probability, however small.
+const likely = p => p >= 0.001 ? `${+(100 * p).toPrecision(2)} %` : p > 0 ? `1 in ${Math.round(1 / p).toLocaleString()}` : 'below 1 in 100,000';
 
 function drawNode(view) {
   const node = view.nodes.get(view.chosen);
   if (!node) return;
-  const facts = make('dl', 'price'), value = hasValue(node) ? valueOf(node).toFixed(3) : '–';
-  const visited = view.beams ? [] : [['visits', node.visits.toFixed(2)], ['similarity updates', node.similar]];
-  for (const [name, figure] of [['value', value], ['prior', node.prior.toFixed(3)], ...visited]) {
+  const facts = make('dl', 'price'), value = hasValue(node) ? fixed(valueOf(node), 3) : '–';
+  const known = view.beams
+    ? [['score', value], ['tokens', node.tokens?.length ?? 0], ['probability', likely(node.prior)]]
+    : [['value', value], ['prior', node.prior.toFixed(3)], ['visits', node.visits.toFixed(2)], ['similarity updates', node.similar]];
+  for (const [name, figure] of known) {
     const box = make('div');
     box.append(make('dt', '', name), make('dd', '', String(figure)));
     facts.append(box);
@@ -327,12 +353,13 @@ function drawNode(view) {
   const others = (view.nodes.get(node.parent)?.children || []).filter(id => id !== node.id).map(id => view.nodes.get(id));
   if (others.length) {
     const seen = others.filter(hasValue).sort((a, b) => b.visits - a.visits || valueOf(b) - valueOf(a)).slice(0, 6);
-    const told = seen.map(o => `${quoted(o.text)} ${valueOf(o).toFixed(2)}`), more = others.length - seen.length;
+    const told = seen.map(o => `${quoted(o.text)} ${fixed(valueOf(o))}`), more = others.length - seen.length;
     parts.push(make('p', 'order', `Alternatives: ${[...told, ...(more ? [`${more} more`] : [])].join(', ')}.`));
   }
   const said = node.evaluation;
   if (said) {
-    parts.push(make('h4', '', `Evaluated: ${said.value.toFixed(2)}`), make('p', 'whole', said.text));
+    // What was evaluated is the text above, where a beam was.
+    if (!view.beams) parts.push(make('h4', '', `Evaluated: ${fixed(said.value)}`), make('p', 'whole', said.text));
     for (const order of said.orders || []) {
       const goodFirst = order.order === 'good first', good = (order.answer === 'A') === goodFirst;
       parts.push(make('p', 'order', `Asked with (A) ${goodFirst ? 'good, (B) bad' : 'bad, (B) good'}: it chose (${order.answer}), ${good ? 'good' : 'bad'}; `
