@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from playground.cli.common import Commands, add_fields, add_shared_fields, command, fields_of, group, service
+from playground.errors import UserError
 from playground.training.records import (
     CHECKPOINT,
     EvaluateConfig,
     EvaluateJob,
     Job,
     LabelConfig,
+    Rewarded,
     RowsFile,
     RrhfConfig,
     RrhfJob,
     Sampling,
     TaskConfig,
     TaskJob,
+    ValueConfig,
+    ValueJob,
     Votes,
     checked,
     read_job,
@@ -30,7 +34,8 @@ ASPIRE_STAGES = ("task", "label", "evaluate")
 def add(commands: Commands) -> None:
     """Declare the commands of this file."""
     train = group(commands, "train", "train an adapter")
-    for add_one in (_add_rrhf, _add_aspire, _add_job, _add_careful_rows, _add_verdict_rows, _add_aspire_rows):
+    made_rows = (_add_careful_rows, _add_verdict_rows, _add_aspire_rows)
+    for add_one in (_add_rrhf, _add_aspire, _add_value, _add_job, *made_rows):
         add_one(train)
 
 
@@ -60,16 +65,21 @@ def _add_rrhf(train: Commands) -> None:
     source.add_argument("--data", type=Path, help='JSON Lines of ranked responses, or "votes" for those of the arena')
     add_fields(source, Sampling, "prompts")
     add_fields(rrhf, Sampling, "samples", "score_with", "answers", "limit")
+    _add_lanes(rrhf)
+    _add_common(rrhf)
+    add_fields(rrhf, RrhfConfig)
+
+
+def _add_lanes(made: argparse.ArgumentParser) -> None:
+    """What samples responses."""
     lanes = Sampling.model_fields["lanes"]
-    rrhf.add_argument(
+    made.add_argument(
         "--lane",
         dest="lanes",
         action="append",
         metavar="METHOD[:OPTION=VALUE,…]",
         help=f"{lanes.description} (default: {' '.join(lanes.default)})",
     )
-    _add_common(rrhf)
-    add_fields(rrhf, RrhfConfig)
 
 
 def _rrhf(arguments: argparse.Namespace) -> None:
@@ -125,6 +135,40 @@ def _aspire(arguments: argparse.Namespace) -> None:
         place, source = out / PROMPT, RowsFile(path=out / LABELLED)
         job = EvaluateJob(out=place, base=arguments.base, task=out, source=source, config=given[EvaluateConfig])
         run(job, resume and (place / CHECKPOINT).is_file())
+
+
+def _add_value(train: Commands) -> None:
+    value = command(
+        train,
+        "value",
+        _value,
+        "train a value head that tells of an unfinished answer what reward it will end with (FUDGE, for CBS and IVG)",
+        "train value --data ROWS.jsonl --reward vader --out adapters/NAME   # responses, scored by a scorer",
+        "train value --prompts PROMPTS.jsonl --samples 4 --score-with vader --out adapters/NAME   # sampled, scored",
+    )
+    source = value.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, help='JSON Lines with "query" (or "prompt"), "responses", and "scores"')
+    add_fields(source, Sampling, "prompts")
+    value.add_argument("--reward", metavar="SCORER", help="scores the responses of --data; else their scores are taken")
+    add_fields(value, Sampling, "samples", "score_with", "limit")
+    _add_lanes(value)
+    _add_common(value)
+    add_fields(value, ValueConfig)
+
+
+def _value(arguments: argparse.Namespace) -> None:
+    from playground.training.process import run
+
+    if arguments.prompts:
+        if arguments.reward:
+            raise UserError("--reward scores the responses of --data; of --prompts give the scorer as --score-with.")
+        source = checked(Sampling, **fields_of(arguments, Sampling))
+    elif arguments.reward:
+        source = Rewarded(path=arguments.data, reward=arguments.reward)
+    else:
+        source = RowsFile(path=arguments.data)
+    config = checked(ValueConfig, **fields_of(arguments, ValueConfig))
+    run(ValueJob(**fields_of(arguments, Job), source=source, config=config), arguments.resume)
 
 
 def _add_job(train: Commands) -> None:

@@ -49,6 +49,7 @@ class SelfEvaluation:
 
     name = "ASPIRE (self-evaluation)"
     makes = "self-evaluation"
+    writes = False
 
     def __init__(self, loaded: LoadedModel, job: EvaluateJob):
         if loaded.precision == "int4":
@@ -66,7 +67,7 @@ class SelfEvaluation:
             return f"question and passage are over {self.config.max_prompt} tokens long; raise --max-prompt"
         return None
 
-    def build(self) -> dict[str, torch.nn.Parameter]:
+    def build(self, rows: list[LabelledRow]) -> dict[str, torch.nn.Parameter]:
         """Put what was learned of the task into the model, frozen, and beside it what is to be learned."""
         config, model = self.config, self.loaded.model
         self.before = None

@@ -25,6 +25,7 @@ class AnswerTask:
     """Learning to answer, as an objective."""
 
     name = "ASPIRE (task)"
+    writes = True
 
     def __init__(self, loaded: LoadedModel, job: TaskJob):
         if loaded.precision == "int4":
@@ -44,7 +45,7 @@ class AnswerTask:
             return f"question and passage are over {self.config.max_prompt} tokens long; raise --max-prompt"
         return None
 
-    def build(self) -> dict[str, torch.nn.Parameter]:
+    def build(self, rows: list[Question]) -> dict[str, torch.nn.Parameter]:
         """Add what is learned to the model."""
         model, config = self.loaded.model, self.config
         if config.form == "lora":

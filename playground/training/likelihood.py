@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
@@ -12,9 +14,9 @@ Pair = tuple[list[int], list[int]]
 """Prompt ids and response ids."""
 
 
-def mean_log_probs(model, pairs: list[Pair], before: torch.Tensor | None = None) -> torch.Tensor:
-    """Mean token log-probability [n] of each response after its prompt, in front of which the vectors `before`
-    [k, hidden_size] may stand. The head sees response positions only."""
+def read(model, pairs: list[Pair], before: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Final hidden states [n, tokens, hidden_size] of each response behind its prompt, in front of which the vectors
+    `before` [k, hidden_size] may stand; and the response's token at each place [n, tokens], IGNORED where none is."""
     device = next(model.parameters()).device
     ids = [torch.tensor(p + r, device=device) for p, r in pairs]
     labels = [torch.tensor([IGNORED] * len(p) + r, device=device) for p, r in pairs]
@@ -26,19 +28,31 @@ def mean_log_probs(model, pairs: list[Pair], before: torch.Tensor | None = None)
         embedded = torch.cat([before.to(embedded.dtype).expand(len(pairs), -1, -1), embedded], 1)
         mask = torch.cat([mask.new_ones(len(pairs), count), mask], 1)
         target = torch.cat([target.new_full((len(pairs), count), IGNORED), target], 1)
-    hidden = model.model(inputs_embeds=embedded, attention_mask=mask, use_cache=False)[0]
+    return model.model(inputs_embeds=embedded, attention_mask=mask, use_cache=False)[0], target
+
+
+def mean_log_probs(model, pairs: list[Pair], before: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean token log-probability [n] of each response after its prompt. The head sees response positions only."""
+    hidden, target = read(model, pairs, before)
     target = target[:, 1:]
     wanted = target != IGNORED
     logits = model.lm_head(hidden[:, :-1][wanted]).float()
     token = logits.log_softmax(-1).gather(-1, target[wanted][:, None])[:, 0]
     row_of = wanted.nonzero()[:, 0]
-    totals = torch.zeros(len(pairs), device=device).index_add(0, row_of, token)
+    totals = torch.zeros(len(pairs), device=token.device).index_add(0, row_of, token)
     return totals / wanted.sum(1)
 
 
 def mean_log_probs_of_all(model, pairs: list[Pair], before: torch.Tensor | None = None) -> torch.Tensor:
-    """`mean_log_probs` of many pairs, those of similar length in one batch: padding would cost as much as text."""
+    """`mean_log_probs` of many pairs."""
+    return torch.stack(in_batches(lambda part: list(mean_log_probs(model, part, before)), pairs))
+
+
+def in_batches(work: Callable[[list[Pair]], list[torch.Tensor]], pairs: list[Pair]) -> list[torch.Tensor]:
+    """What `work` makes of each pair, those of similar length in one batch: padding would cost as much as text."""
     by_length = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
-    parts = [by_length[i : i + TOGETHER] for i in range(0, len(pairs), TOGETHER)]
-    means = torch.cat([mean_log_probs(model, [pairs[i] for i in part], before) for part in parts])
-    return means[torch.tensor(by_length, device=means.device).argsort()]
+    found: dict[int, torch.Tensor] = {}
+    for start in range(0, len(pairs), TOGETHER):
+        part = by_length[start : start + TOGETHER]
+        found |= zip(part, work([pairs[i] for i in part]), strict=True)
+    return [found[i] for i in range(len(pairs))]

@@ -27,6 +27,8 @@ class Objective(Protocol[Row]):
     """As in "trained with RRHF"."""
     makes: str
     """What comes out, as in "LoRA adapter"."""
+    writes: bool
+    """Whether lanes can write with it; else it is there to judge."""
 
     @staticmethod
     def read(path: Path) -> Rows[Row]:
@@ -35,8 +37,9 @@ class Objective(Protocol[Row]):
     def misfit(self, row: Row) -> str | None:
         """Why a row cannot be trained on, in words that fit many rows; None if it can."""
 
-    def build(self) -> dict[str, torch.nn.Parameter]:
-        """Make what is trained and return it by name. Random numbers are seeded before."""
+    def build(self, rows: list[Row]) -> dict[str, torch.nn.Parameter]:
+        """Make what is trained and return it by name. `rows` are those to train on. Random numbers are seeded
+        before."""
 
     def loss(self, rows: list[Row]) -> torch.Tensor:
         """The mean loss [] of the rows of one step, with gradients."""
@@ -92,7 +95,7 @@ class Training(Generic[Row]):
         self.progress = Progress()
         self.held_out, self.rows = split(rows, config)
         torch.manual_seed(config.seed)
-        self.parameters = objective.build()
+        self.parameters = objective.build(self.rows)
         self.optimiser = torch.optim.AdamW(self.parameters.values(), lr=config.learning_rate, weight_decay=0.0)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimiser, self._rate)
 
@@ -187,6 +190,11 @@ class Training(Generic[Row]):
         """Write the result with its card and its numbers, and remove the checkpoint. `base` names the model."""
         self.objective.save(self.out)
         (self.out / "README.md").write_text(card, encoding="utf-8")
-        numbers = {"base": base, "config": self.config.model_dump(), **asdict(self.progress)}
+        numbers = {
+            "base": base,
+            "writes": self.objective.writes,
+            "config": self.config.model_dump(),
+            **asdict(self.progress),
+        }
         (self.out / "training.json").write_text(json.dumps(numbers, indent=1), encoding="utf-8")
         (self.out / CHECKPOINT).unlink(missing_ok=True)

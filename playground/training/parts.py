@@ -1,4 +1,4 @@
-"""What can be trained of a model while its own weights stay as they are: a LoRA adapter, a soft prompt."""
+"""What can be trained while the weights of a model stay as they are: LoRA adapters, soft prompts, value heads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedModel
@@ -82,6 +83,32 @@ class SoftPrompt:
         """Write the vectors in bf16."""
         out.mkdir(parents=True, exist_ok=True)
         save_file({"vectors": self.vectors.detach().to(torch.bfloat16).contiguous()}, out / Path(KINDS[self.kind]).name)
+
+
+class ValueHead:
+    """A number from the hidden state at each token: a linear layer behind a hidden one of `width` units (0: none)."""
+
+    def __init__(self, model: PreTrainedModel, width: int):
+        size, device = model.config.hidden_size, model.device
+        self.hidden = torch.nn.Linear(size, width, device=device) if width else None
+        self.last = torch.nn.Linear(width or size, 1, device=device)
+
+    @property
+    def parameters(self) -> Parameters:
+        layers = {"hidden.": self.hidden, "": self.last} if self.hidden else {"": self.last}
+        return {f"{prefix}{name}": p for prefix, layer in layers.items() for name, p in layer.named_parameters()}
+
+    def values(self, states: torch.Tensor) -> torch.Tensor:
+        """Values [n] of hidden states [n, hidden_size]."""
+        states = states.float()
+        return self.last(F.gelu(self.hidden(states)) if self.hidden else states)[:, 0]
+
+    def save(self, out: Path, scale: float, offset: float) -> None:
+        """Write the head, in fp32, with its values multiplied by `scale` and moved by `offset`."""
+        out.mkdir(parents=True, exist_ok=True)
+        weights = {name: p.detach().cpu().contiguous() for name, p in self.parameters.items()}
+        weights |= {"weight": weights["weight"] * scale, "bias": weights["bias"] * scale + offset}
+        save_file(weights, out / KINDS["value_head"])
 
 
 class Adapters:

@@ -103,11 +103,30 @@ class EvaluateConfig(LoraSettings):
     max_prompt: int = Field(320, ge=1, description="questions that are longer with their passage are left out (tokens)")
 
 
+class ValueConfig(LoraSettings):
+    """The settings of prefix values. Lengths in tokens."""
+
+    form: Literal["lora", "head"] = Field(
+        "lora", description="what is learned: the head with a LoRA adapter below it, or the head alone"
+    )
+    hidden: int = Field(64, ge=0, le=4096, description="units of the head's hidden layer; 0: a linear head")
+    max_prompt: int = Field(320, ge=1, description="rows with a longer query are left out (tokens)")
+    max_response: int = Field(64, ge=1, description="responses are cut here (tokens)")
+
+
 class RowsFile(Record):
     """Rows from a file."""
 
     kind: Literal["file"] = "file"
     path: AbsolutePath
+
+
+class Rewarded(Record):
+    """Responses from a file, scored by a scorer."""
+
+    kind: Literal["rewarded"] = "rewarded"
+    path: AbsolutePath
+    reward: str = Field(description="the scorer whose score of the whole response is its reward")
 
 
 class Votes(Record):
@@ -168,7 +187,21 @@ class EvaluateJob(Job):
     config: EvaluateConfig = EvaluateConfig()
 
 
-JOBS: dict[str, type[Job]] = {"rrhf": RrhfJob, "aspire_task": TaskJob, "aspire_evaluate": EvaluateJob}
+class ValueJob(Job):
+    """Learn the values of unfinished responses."""
+
+    result = "value_head.safetensors"
+    kind: Literal["value"] = "value"
+    source: RowsFile | Rewarded | Sampling = Field(discriminator="kind")
+    config: ValueConfig = ValueConfig()
+
+
+JOBS: dict[str, type[Job]] = {
+    "rrhf": RrhfJob,
+    "aspire_task": TaskJob,
+    "aspire_evaluate": EvaluateJob,
+    "value": ValueJob,
+}
 """Every kind of training."""
 R = TypeVar("R", bound=Record)
 

@@ -24,6 +24,7 @@ class Rrhf:
 
     name = "RRHF"
     makes = "LoRA adapter"
+    writes = True
     read = staticmethod(read_rows)
 
     def __init__(self, loaded: LoadedModel, job: RrhfJob):
@@ -38,7 +39,7 @@ class Rrhf:
             return None
         return f"the query is over {self.config.max_prompt} tokens long; raise --max-prompt"
 
-    def build(self) -> dict[str, torch.nn.Parameter]:
+    def build(self, rows: list[RankedRow]) -> dict[str, torch.nn.Parameter]:
         """Add the adapter to the model. Raises UserError if the model has no such layers."""
         self.adapter = Lora(self.loaded.model, self.config, self.start)
         return self.adapter.parameters

@@ -83,9 +83,17 @@ def _runs(lane: LaneRequest, samples: int) -> list[tuple[LaneRequest, int]]:
 
 
 def read_given(path: Path) -> dict[str, list[str]]:
-    """Responses of another model by prompt, from JSON Lines {"prompt" or "query", "responses" or "response"}. Raises
-    UserError with the line of a row that is none."""
+    """Responses of another model by prompt; see `rows_with_responses`."""
     found: dict[str, list[str]] = {}
+    for row in rows_with_responses(path):
+        found.setdefault(row["query"], []).extend(row["responses"])
+    return found
+
+
+def rows_with_responses(path: Path) -> list[dict[str, Any]]:
+    """Rows {"query", "responses", …} from JSON Lines {"prompt" or "query", "responses" or "response"}; what else a row
+    holds stays. Raises UserError with the line of a row that is none."""
+    rows = []
     for number, line in numbered_lines(path, "answers"):
         try:
             row = json.loads(line)
@@ -98,5 +106,5 @@ def read_given(path: Path) -> dict[str, list[str]]:
             raise UserError(
                 f"{path}, line {number}: a row needs prompt and responses (or response); mend or remove it."
             )
-        found.setdefault(prompt, []).extend(responses)
-    return found
+        rows.append(row | {"query": prompt, "responses": responses})
+    return rows

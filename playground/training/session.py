@@ -19,11 +19,17 @@ from playground.training.aspire_task import AnswerTask
 from playground.training.card import card
 from playground.training.data import Row
 from playground.training.loop import Objective, Progress, Training
+from playground.training.prefix_value import PrefixValue
 from playground.training.records import Job
 from playground.training.rrhf import Rrhf
 from playground.training.sources import rows_file
 
-OBJECTIVES: dict[str, type[Objective]] = {"rrhf": Rrhf, "aspire_task": AnswerTask, "aspire_evaluate": SelfEvaluation}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "rrhf": Rrhf,
+    "aspire_task": AnswerTask,
+    "aspire_evaluate": SelfEvaluation,
+    "value": PrefixValue,
+}
 """What each kind of job trains."""
 
 

@@ -17,8 +17,8 @@ from playground.settings import Settings
 from playground.store.ballots import write_votes
 from playground.store.votes import open_votes
 from playground.training.data import write_rows
-from playground.training.records import Job, RowsFile, RrhfJob, Sampling
-from playground.training.sampling import read_given, sample_rows
+from playground.training.records import Job, Rewarded, RowsFile, RrhfJob, Sampling, ValueJob
+from playground.training.sampling import read_given, rows_with_responses, sample_rows
 
 MADE = "rows.jsonl"
 
@@ -31,10 +31,11 @@ def rows_file(job: Job, settings: Settings, resume: bool, say: Callable[[str], N
     made = job.out / MADE
     if resume and made.is_file():
         return made
-    if isinstance(job.source, Sampling):
-        rows = _sampled(job, settings, say, watch)
+    if isinstance(job.source, Sampling | Rewarded):
+        make = _sampled if isinstance(job.source, Sampling) else _rewarded
+        rows = make(job, settings, say, watch)
         write_rows(made, rows)
-        say(f"{len(rows)} sampled and scored rows are in {made}.")
+        say(f"{len(rows)} scored rows are in {made}.")
     else:
         with open_votes(settings.database) as votes:
             rows = votes.rows()
@@ -46,7 +47,19 @@ def rows_file(job: Job, settings: Settings, resume: bool, say: Callable[[str], N
     return made
 
 
-def _sampled(job: RrhfJob, settings: Settings, say: Callable[[str], None], watch: Progress) -> list[dict[str, Any]]:
+def _rewarded(job: ValueJob, settings: Settings, say: Callable[[str], None], watch: Progress) -> list[dict[str, Any]]:
+    """The rows of a file, their responses scored anew."""
+    rows = rows_with_responses(job.source.path)
+    texts = [(row["query"], text) for row in rows for text in row["responses"]]
+    with closing(Playground(replace(settings, database=":memory:"), watch)) as playground:
+        scores = iter(playground.scores(job.source.reward, texts, watch=watch))
+    return [row | {"scores": [round(next(scores), 5) for _ in row["responses"]]} for row in rows]
+
+
+def _sampled(
+    job: RrhfJob | ValueJob, settings: Settings, say: Callable[[str], None], watch: Progress
+) -> list[dict[str, Any]]:
+    """Responses that lanes gave to prompts, scored."""
     source, config = job.source, job.config
     prompts = [row["prompt"] for row in read_texts(source.prompts, ("prompt",), source.limit or None)]
     lanes = [LaneRequest.parse(lane) for lane in source.lanes]

@@ -111,7 +111,7 @@ def evaluation(loaded, task, form, out=None, **changes):
 def make_random(objective, seed=0):
     """Build what is learned and give it values of their own, exact in bf16 as they are saved."""
     torch.manual_seed(seed)
-    learned = objective.build()
+    learned = objective.build([])
     with torch.no_grad():
         for parameter in learned.values():
             parameter.copy_((torch.randn_like(parameter) * 0.5).bfloat16())
@@ -313,7 +313,7 @@ def test_it_measures_how_the_first_answers_are_told_apart(loaded, tiny_catalogue
 @pytest.mark.parametrize("right", [True, False])
 def test_nothing_is_measured_where_all_are_alike(loaded, tiny_catalogue, tmp_path, right):
     objective = evaluation(loaded(), task_folder(tmp_path / "task", tiny_catalogue, "soft_prompt"), "soft_prompt")
-    objective.build()
+    objective.build([])
     rows = [replace(row, correct=(right,) * len(row.correct)) for row in labelled_rows(4)]
     assert objective.measure(rows) == {}
     assert torch.isfinite(objective.loss(rows))
@@ -400,7 +400,7 @@ class Noting:
     def __init__(self):
         self.rows = []
 
-    def build(self):
+    def build(self, rows):
         self.weight = torch.nn.Parameter(torch.zeros(1))
         return {"weight": self.weight}
 

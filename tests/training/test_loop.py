@@ -52,7 +52,7 @@ class ValueHead:
     def misfit(self, row):
         return None if len(self.loaded.tokenizer(row.text).input_ids) <= self.longest else "the text is too long"
 
-    def build(self):
+    def build(self, rows):
         self.head = torch.nn.Linear(self.loaded.model.config.hidden_size, 1)
         return dict(self.head.named_parameters())
 
