@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "playground"
 BUILT_IN = {path.stem for path in (PACKAGE / "decoders").glob("*.py")} - {"__init__", "base"}
 # Each layer, and what it may import besides itself and the plain records.
-PLAIN = {"errors", "types", "settings", "jsonl", "plugins", "policy", "options", "record"}
+PLAIN = {"errors", "types", "settings", "jsonl", "plugins", "policy", "options", "record", "tasks"}
 MAY = {
     "errors": set(),
     "jsonl": {"errors"},
@@ -18,6 +18,7 @@ MAY = {
     "policy": {"errors"},
     "options": set(),
     "record": set(),
+    "tasks": set(),
     "explain": {"errors"},
     "questions": {"errors", "jsonl"},
     "settings": {"errors"},

@@ -23,6 +23,7 @@ from pydantic import (
 
 from playground.errors import UserError, shown
 from playground.policy import Policy
+from playground.tasks import TASKS
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
@@ -217,6 +218,15 @@ class PageSpec(_Strict):
 
     lanes: tuple[str, ...] = Field(min_length=1, max_length=6)
     """Lanes as on the command line, METHOD:OPTION=VALUE,…"""
+    tasks: dict[str, tuple[str, ...]] = {}
+    """The lanes that an example of a task brings."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _known(cls, tasks: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if unknown := set(tasks) - set(TASKS):
+            raise ValueError(f"there is no task {shown(unknown.pop())}; choose one of: {', '.join(TASKS)}")
+        return tasks
 
 
 class Catalogue(_Strict):

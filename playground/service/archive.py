@@ -62,9 +62,11 @@ class Archive:
             LaneRequest.checked(method=lane["method"], options=lane["options"], begin=lane["begin"])
         return self._take(run)
 
-    def recorded(self) -> list[tuple[str, str]]:
-        """(id, prompt) of the runs that come with the project, which are kept like all others."""
-        return [(self._take(run), run["prompt"]) for run in recorded_runs()]
+    def recorded(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """(id, prompt, method of each lane) of the runs that come with the project, which are kept like all others."""
+        return [
+            (self._take(run), run["prompt"], tuple(lane["method"] for lane in run["lanes"])) for run in recorded_runs()
+        ]
 
     def _take(self, run: RunRecord) -> str:
         if not self.store.has(run["id"]):

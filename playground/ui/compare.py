@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from textwrap import shorten
 from typing import Any
 
 import gradio as gr
@@ -22,7 +23,7 @@ from playground.service import Playground, Run
 from playground.ui.board import Board, snapshot
 from playground.ui.controls import chosen, control, offer
 from playground.ui.errors import in_words
-from playground.ui.examples import EXAMPLES
+from playground.ui.examples import EXAMPLES, TASK_EXAMPLES
 from playground.ui.lanes import (
     Lanes,
     another_lane,
@@ -32,12 +33,16 @@ from playground.ui.lanes import (
     edited,
     first_lanes,
     kept_policies,
+    lane_of,
+    lanes_for,
     recorded_lane,
     with_method,
 )
 
 UPDATE_SECONDS = 0.08
 """Time between two updates of the browser: about 12 a second."""
+LINK = 60
+"""Characters of a prompt in a link."""
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
 
@@ -140,9 +145,17 @@ class CompareTab:
             examples_per_page=len(EXAMPLES),
             elem_id="examples",
         )
+        tasks = gr.Dataset(
+            components=["textbox"],
+            samples=[[prompt] for _, _, prompt in TASK_EXAMPLES],
+            sample_labels=[label for _, label, _ in TASK_EXAMPLES],
+            samples_per_page=len(TASK_EXAMPLES),
+            type="index",
+            label="Tasks of the papers on guided decoding; these bring their lanes",
+            elem_id="tasks",
+        )
         if recorded := playground.archive.recorded():
-            links = " · ".join(f'<a href="?run={run_id}">{html.escape(prompt)}</a>' for run_id, prompt in recorded)
-            gr.HTML(f"<p>Recorded searches, open at once: {links}</p>", elem_id="recorded")
+            gr.HTML(recorded_links(recorded), elem_id="recorded")
         self.lanes = gr.State(first_lanes(playground.catalogue))
         self.models = gr.State(list(playground.catalogue.writers))
         self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
@@ -164,6 +177,13 @@ class CompareTab:
         self.board = Board(candidates, steps, saved, questions, render=False, elem_id="board")
         self.price = gr.Plot(show_label=False, render=False, elem_id="price")
         self._render_lanes()
+        tasks.click(
+            in_words(self.begin_task),
+            tasks,
+            [self.prompt, self.lanes],
+            api_visibility="private",
+            show_progress="hidden",
+        )
         with gr.Row(elem_id="actions"):
             self.run_button.render()
             self.stop_button.render()
@@ -397,6 +417,20 @@ class CompareTab:
         else:
             loading.result()
 
+    def begin_task(self, example: int) -> tuple:
+        """(prompt, lanes) of an example of a task; lanes whose models this server does not have are left out."""
+        task, _, prompt = TASK_EXAMPLES[example]
+        lanes, missing = [], []
+        for lane in lanes_for(self.playground.catalogue, task):
+            try:
+                self.playground.is_ready_for([lane])
+                lanes.append(lane_of(lane))
+            except UserError:
+                missing.append(DECODERS[lane.method].title)
+        if missing:
+            gr.Info(f"This server does not have the models for: {', '.join(missing)}. Other lanes are set.")
+        return prompt, lanes or gr.skip()
+
     def stop(self, request: gr.Request) -> None:
         """Stop what this page runs: Stop was pressed, or the page was closed."""
         self.sessions.stop(request.session_hash)
@@ -464,6 +498,20 @@ def _controls(run: RunRecord, lanes: Lanes) -> tuple:
     """(prompt, system prompt, earlier turns, seed, length, lanes) as the page's controls show them."""
     earlier = "\n".join(f"Person: {person}\nModel: {model}" for person, model in run["earlier"])
     return run["prompt"], run["system"], earlier, run["seed"], run["max_new_tokens"], lanes
+
+
+def recorded_links(recorded: list[tuple[str, str, tuple[str, ...]]]) -> str:
+    """Links to the runs that come with the project, as HTML: under the methods that each shows beside its first lane.
+    `recorded`: (run id, prompt, method of each lane) each."""
+    groups: dict[str, list[str]] = {}
+    for run_id, prompt, methods in recorded:
+        known = [DECODERS[name].title if name in DECODERS else name for name in methods]
+        text = html.escape(shorten(prompt.rsplit("\n\n", 1)[-1], LINK, placeholder="…"))
+        groups.setdefault(", ".join(known[1:] or known), []).append(f'<a href="?run={run_id}">{text}</a>')
+    return "".join(
+        f"<p>Recorded with {html.escape(names)}, open at once: {' · '.join(links)}</p>"
+        for names, links in groups.items()
+    )
 
 
 def _shown(run: RunRecord) -> tuple:

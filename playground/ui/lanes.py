@@ -31,6 +31,12 @@ def first_lanes(catalogue: Catalogue) -> Lanes:
     return [lane_of(LaneRequest.parse(lane)) for lane in written]
 
 
+def lanes_for(catalogue: Catalogue, task: str) -> list[LaneRequest]:
+    """The lanes that an example of a task brings."""
+    written = catalogue.page.tasks.get(task, ()) if catalogue.page else ()
+    return [LaneRequest.parse(lane) for lane in written]
+
+
 def another_lane() -> dict[str, Any]:
     """What "Add lane" adds."""
     return lane_of(LaneRequest(method=next(iter(DECODERS))))
