@@ -140,9 +140,6 @@ class Search:
         self.lane.detail["candidates"] = [
             beam.draft.as_candidate(**({"score": beam.score} if beam.score > -math.inf else {})) for beam in self.beams
         ]
-        self.lane.detail.setdefault("curves", []).insert(
-            0, {"title": f"{self.options.scorer} of the best beam", "points": self.curve}
-        )
 
 
 def search(lane: Lane, root: Branch, options: CbsOptions) -> Asking:
@@ -156,6 +153,7 @@ def search(lane: Lane, root: Branch, options: CbsOptions) -> Asking:
         )
     found = Search(lane, root, options)
     lane.detail["tree"] = {"steps": found.steps, "shape": "beams"}
+    lane.detail["curves"] = [{"title": f"{options.scorer} of the best beam", "points": found.curve}]
     try:
         while not found.over:
             yield from found.step()

@@ -300,7 +300,8 @@ function drawLane(lane, data) {
   lane.options.textContent = data.options.join(' · ').replaceAll(',', ',\u200b');  // long ones break at commas
   lane.root.title = data.models.map(([name, what]) => `${name}: ${what}`).join('\n');
   lane.state.className = 'state ' + data.status;
-  lane.state.textContent = data.finish && data.status !== 'failed' ? ENDS[data.finish] || data.finish : STATES[data.status];
+  // A search may hold an answer that has ended while it looks for a better one.
+  lane.state.textContent = data.finish && ['done', 'stopped'].includes(data.status) ? ENDS[data.finish] || data.finish : STATES[data.status];
   lane.progress.max = data.limit;
   lane.progress.value = data.status === 'done' ? data.limit : data.length;
   lane.progress.setAttribute('aria-label', `${data.length} of at most ${data.limit} tokens`);

@@ -190,7 +190,7 @@ function pathTo(view, id) {
 }
 
 // Dots for spaces help with a word or two; they hinder reading a sentence.
-const dotted = text => text.length > 14 ? text : visible(text);
+const dotted = text => text.length > 14 ? text.replace(/\n/g, '⏎') : visible(text);
 const counted = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`;
 const tail = text => text.length > 48 ? `…${text.slice(-45)}` : text;
 const quoted = text => `“${dotted(text.length > 48 ? text.slice(0, 45) + '…' : text)}”`;
@@ -202,7 +202,8 @@ function inWords(view, step) {
   if (step.kind === 'expand') return `After ${parent}: ${counted(step.children.length, view.beams ? 'chunk' : 'candidate')}.`;
   if (step.kind === 'widen') return `What follows ${parent} is all alike, and none of it is good: one more candidate.`;
   if (step.kind === 'keep') {
-    return `Kept: ${counted(step.nodes.length, 'beam')}, ${step.nodes.map(text).join(', ')}. The others are dropped.`;
+    const more = step.nodes.length - 2, named = step.nodes.slice(0, 2).map(text).join(', ');
+    return `Kept: ${counted(step.nodes.length, 'beam')}, ${named}${more > 0 ? ` and ${more} more` : ''}. The others are dropped.`;
   }
   if (step.kind === 'evaluate') return `Evaluated ${quoted(view.beams ? tail(step.text) : step.text)}: ${fixed(step.value)}.`;
   if (step.kind === 'backup') return `The value ${fixed(step.value)} is passed back along the path.`;
