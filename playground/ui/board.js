@@ -87,7 +87,7 @@ async function look(index, lane, at) {
   const record = await server.candidates([shownRun, index, at]);
   if (!record) { lane.look.replaceChildren(make('p', 'notice', 'This run is no longer on the server.')); return; }
   const columns = Object.keys(record.top[0] || {}).filter(key => key !== 'id' && key !== 'text');
-  const table = make('table');
+  const table = make('table', columns.length > 3 ? 'many' : '');
   const facts = [`Token ${at + 1}: “${record.text || '⟨end⟩'}”`];
   for (const [name, value] of Object.entries(record)) if (typeof value === 'number' && !['id', 'node'].includes(name)) facts.push(fact(name, value));
   table.append(make('caption', '', facts.join(' · ')));

@@ -130,3 +130,9 @@ def test_a_variant_may_be_built_of_several_folders_which_are_then_no_variants_of
     assert not {"lora", "value", "asked"} & catalogue.variants.keys()
     text = GOOD.replace("title: A", "title: A, learned: adapters/soft")
     assert read_catalogue(write(tmp_path, text)).variants["aligned"].folders == ((place / "soft").resolve(),)
+
+
+def test_lanes_for_a_task_that_is_none_are_refused_with_the_line_and_the_tasks_there_are(tmp_path):
+    path = write(tmp_path, GOOD + "page:\n  lanes: [greedy]\n  tasks:\n    poems: [greedy]\n")
+    with pytest.raises(UserError, match=r"line \d+: .*'poems'; choose one of: sentiment, summary, harmless"):
+        read_catalogue(path)

@@ -6,6 +6,7 @@ import pytest
 from playground.errors import UserError
 from playground.requests import LaneRequest
 from playground.ui.board import snapshot
+from playground.ui.compare import recorded_links
 from playground.ui.controls import chosen
 from playground.ui.errors import in_words
 from playground.ui.lanes import MOST_KEPT, continued, dialled, edited, kept_policies, lane_of, recorded_lane
@@ -129,3 +130,10 @@ def test_an_abstention_reaches_the_board_with_the_withheld_answer(tiny, request_
     assert withheld["decision"]["withheld"] == withheld["candidates"][0]["text"]
     assert (given["decision"]["threshold"], given["decision"]["abstained"]) == (-99, False)
     assert greedy["decision"] is None
+
+
+def test_recorded_runs_stand_under_the_methods_beside_their_first_lane():
+    runs = [("1", "Hi", ("greedy", "rain")), ("2", "Write on.\n\n<b> " + "long " * 30, ("sample", "eft", "cbs"))]
+    rain, guided = recorded_links([*runs, ("3", "Ho", ("greedy", "rain"))]).removesuffix("</p>").split("</p>")
+    assert "with RAIN, open" in rain and rain.count("?run=") == 2
+    assert "with EFT, CBS, open" in guided and "&lt;b&gt; long" in guided and "Write on" not in guided
