@@ -20,6 +20,7 @@ MAY = {
     "record": set(),
     "explain": {"errors"},
     "questions": {"errors", "jsonl"},
+    "tasks": set(),
     "settings": {"errors"},
     "models": PLAIN,
     "engine": PLAIN | {"models"},
@@ -28,10 +29,11 @@ MAY = {
     "branch": PLAIN | {"engine", "models"},
     "scorers": PLAIN | {"explain", "engine", "branch", "models"},
     "decoders": PLAIN | {"engine", "models", "branch", "scorers"},
-    "training": PLAIN | {"explain", "questions", "models", "scorers", "decoders", "requests", "service", "store"},
+    "training": PLAIN
+    | {"explain", "questions", "tasks", "models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"explain", "decoders"},
     "service": PLAIN | {"models", "engine", "branch", "decoders", "scorers", "store", "requests"},
-    "evaluation": PLAIN | {"questions", "engine", "service", "requests", "decoders", "scorers", "models"},
+    "evaluation": PLAIN | {"questions", "tasks", "engine", "service", "requests", "decoders", "scorers", "models"},
     "ui": PLAIN
     | {
         "service",
