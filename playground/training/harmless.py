@@ -21,7 +21,7 @@ from playground.training.sampling import sample_rows
 REWARD = "implicit"
 SOURCES = (("hh_harmless_train", 130), ("hh_helpful_train", 60))
 """Files of requests with two answers by people each, and how many requests are taken."""
-LANES = ("best_of_n:temperature=1,top_p=0.95", "best_of_n:temperature=1,top_p=0.95,variant=half")
+LANES = ("best_of_n:temperature=0.8", "best_of_n:temperature=0.8,variant=half")
 SAMPLES, LONGEST = 2, 32
 """Responses of each lane to a request, and their length in tokens."""
 MOST_CHARACTERS = 400

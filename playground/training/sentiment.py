@@ -31,7 +31,7 @@ SAMPLES, LONGEST = 4, 32
 """Responses to an opening, and their length in tokens."""
 OPENING = 6
 """Words of a review by a person that stand in the request."""
-LANE = "best_of_n:temperature=1,top_p=0.95"
+LANE = "best_of_n:temperature=0.8"
 
 
 def sentiment_rows(
