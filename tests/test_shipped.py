@@ -1,10 +1,12 @@
 """What is shipped does what its card says, on the embedded model."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from playground.questions import ask
+from playground.scorers.p_correct import PROMPT
 from playground.scorers.refusal import refuses
 
 ROOT = Path(__file__).parents[1]
@@ -48,3 +50,16 @@ def test_a_passage_is_read_and_a_question_beside_it_is_answered_with_less_confid
     (answer, sure), (_, unsure) = found.values()
     assert answer == "Anna Holm"
     assert sure > unsure
+
+
+def test_what_was_learned_of_the_own_answers_changes_none(embedded, request_of, tmp_path):
+    """ASPIRE's law: answers depend on θp alone, so they are the same where θs is not there."""
+    shutil.copytree(ROOT / "adapters" / "answers", tmp_path / "without", ignore=shutil.ignore_patterns(PROMPT))
+    alone = embedded.learned_variant(str(tmp_path / "without"))
+    for question in ("Who wrote Romeo and Juliet?", "What is the largest planet?"):
+        lanes = [f"beam:beams=4,variant={alone}", "aspire:beams=4,threshold=-99"]
+        without, learned = embedded.compare(request_of(*lanes, prompt=ask(question), max_new_tokens=12))["lanes"]
+        assert [c["token_ids"] for c in without["detail"]["candidates"]] == [
+            c["token_ids"] for c in learned["detail"]["candidates"]
+        ]
+        assert without["token_ids"] == learned["token_ids"]

@@ -34,7 +34,7 @@ ASPIRE_STAGES = ("task", "label", "evaluate")
 def add(commands: Commands) -> None:
     """Declare the commands of this file."""
     train = group(commands, "train", "train an adapter")
-    made_rows = (_add_careful_rows, _add_verdict_rows, _add_aspire_rows)
+    made_rows = (_add_careful_rows, _add_verdict_rows, _add_aspire_rows, _add_sentiment_rows, _add_harmless_rows)
     for add_one in (_add_rrhf, _add_aspire, _add_value, _add_job, *made_rows):
         add_one(train)
 
@@ -245,6 +245,52 @@ def _aspire_rows(arguments: argparse.Namespace) -> None:
     from playground.training.aspire_rows import aspire_rows
 
     rows = aspire_rows(arguments.data_dir, arguments.seed)
+    _write(arguments, rows)
+
+
+def _add_sentiment_rows(train: Commands) -> None:
+    rows = command(
+        train,
+        "sentiment-rows",
+        _sentiment_rows,
+        "make the rows that the shipped `value_sentiment` and `positive` are trained on",
+        "train sentiment-rows --data-dir DIR --out train/positive.jsonl --values train/values.jsonl",
+    )
+    _add_data_dir(rows)
+    _add_made_rows(rows)
+    rows.add_argument("--values", required=True, type=Path, help="JSON Lines to write for the value head: more rows")
+
+
+def _sentiment_rows(arguments: argparse.Namespace) -> None:
+    from playground.models.fetch import bar
+    from playground.training.data import write_rows
+    from playground.training.sentiment import sentiment_rows
+
+    with service() as playground:
+        sampled, by_people = sentiment_rows(playground, arguments.data_dir, seed=arguments.seed, watch=bar)
+    _write(arguments, sampled)
+    write_rows(arguments.values, [*sampled, *by_people])
+    print(f"{len(sampled) + len(by_people)} rows are in {arguments.values}.")
+
+
+def _add_harmless_rows(train: Commands) -> None:
+    rows = command(
+        train,
+        "harmless-rows",
+        _harmless_rows,
+        "make the rows that the shipped `value_harmless` is trained on",
+        "train harmless-rows --data-dir DIR --out train/harmless.jsonl",
+    )
+    _add_data_dir(rows)
+    _add_made_rows(rows)
+
+
+def _harmless_rows(arguments: argparse.Namespace) -> None:
+    from playground.models.fetch import bar
+    from playground.training.harmless import harmless_rows
+
+    with service() as playground:
+        rows = harmless_rows(playground, arguments.data_dir, arguments.seed, bar)
     _write(arguments, rows)
 
 

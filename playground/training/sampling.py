@@ -15,13 +15,16 @@ from playground.requests import LaneRequest
 from playground.scorers import ScorerChoice
 from playground.service import Playground
 
+Scores = Callable[[list[tuple[str, str]]], list[float]]
+"""(prompt, response) pairs → the score of each."""
+
 
 def sample_rows(
     playground: Playground,
     prompts: list[str],
     lanes: list[LaneRequest],
     samples: int,
-    scorer: str,
+    scorer: str | Scores,
     max_new_tokens: int = 64,
     seed: int = 0,
     given: dict[str, list[str]] | None = None,
@@ -29,11 +32,13 @@ def sample_rows(
     say: Callable[[str], None] = lambda sentence: None,
 ) -> list[dict[str, Any]]:
     """Rows {"query", "responses", "scores", …}, one a prompt, with `samples` responses of every lane and those that
-    others wrote (`given`, by prompt). Equal responses are kept once; a prompt that has one only is left out and said.
+    others wrote (`given`, by prompt), scored by a scorer of that name or by a function. Equal responses are kept once;
+    a prompt that has one only is left out and said.
 
     Raises UserError if no prompt has two different ones.
     """
-    ScorerChoice(scorer)  # before anything is sampled
+    if isinstance(scorer, str):
+        ScorerChoice(scorer)  # before anything is sampled
     jobs = [(prompt, run, seed + extra) for prompt in prompts for lane in lanes for run, extra in _runs(lane, samples)]
     found: dict[str, dict[str, str]] = {prompt: {} for prompt in prompts}
     cut: set[str] = set()
@@ -55,8 +60,9 @@ def sample_rows(
         say(f"{len(found) - len(usable)} prompts have fewer than two different responses and are left out.")
     if not usable:
         raise UserError("No prompt has two different responses; ask for more samples, or sample hotter.")
-    watch(0.9, f"scoring with {scorer}")
-    scores = iter(playground.scores(scorer, [(p, text) for p, responses in usable.items() for text in responses]))
+    watch(0.9, "scoring")
+    texts = [(prompt, text) for prompt, responses in usable.items() for text in responses]
+    scores = iter(playground.scores(scorer, texts) if isinstance(scorer, str) else scorer(texts))
     watch(1.0, "sampled and scored")
     return [
         {
