@@ -19,7 +19,7 @@ from playground.service import Playground
 from playground.training.sampling import sample_rows
 
 REWARD = "implicit"
-SOURCES = (("hh_harmless_train", 90), ("hh_helpful_train", 40))
+SOURCES = (("hh_harmless_train", 60), ("hh_helpful_train", 25))
 """Files of requests with two answers by people each, and how many requests are taken."""
 LANES = ("best_of_n:temperature=0.8", "best_of_n:temperature=0.8,variant=half")
 SAMPLES, LONGEST = 2, 32
