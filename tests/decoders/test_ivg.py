@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from playground.bench import by_our_kernels, plainly
 from playground.decoders import DECODERS
 from playground.decoders.base import decode
 from playground.errors import UserError
@@ -18,6 +19,8 @@ from playground.record import Detail
 from playground.requests import LaneRequest
 from playground.scorers import SCORERS
 from playground.scorers.base import Scorer
+from playground.service import Playground
+from playground.settings import Settings
 from tests.fakes import END, VOCABULARY, drive, make_lane, random_script, run
 
 seeds = st.integers(0, 10_000)
@@ -342,3 +345,18 @@ class TestIvg:
         cbs = run(DECODERS["cbs"], {"variant": mixture, **options}, script, seed=seed)
         assert ivg.answer.token_ids == cbs.answer.token_ids
         assert steps_of(ivg, "keep") == steps_of(cbs, "keep")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int4"])
+def test_the_authors_order_of_work_gives_the_same_tokens(tiny_catalogue, request_of, precision):
+    """Row after row, every prefix read again for its next chunk and for its score; far more goes through the model."""
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision=precision))
+    lane = f"cbs:width=2,successors=3,chunk=4,scorer={SUM}"
+    request = request_of(lane, prompt="the fox", max_new_tokens=14, seed=3)
+    [ours] = playground.compare(request)["lanes"]
+    work = playground.prepare(request, request.lanes[0])
+    tokens = plainly(work.asking(), by_our_kernels(playground.engine, hold=True), playground.engine.readers)
+    playground.close()
+    assert work.lane.answer.token_ids == ours["token_ids"]
+    assert work.lane.detail["tree"]["steps"] == ours["detail"]["tree"]["steps"]
+    assert tokens > 2 * ours["cost"]["forward_tokens"]
