@@ -4,6 +4,8 @@ side_by_side  six lanes together, against transformers' generate in fp32 one aft
 dera_step     one DeRa token step over one plain token step
 int4          transformers' fp32 step over our 4-bit step, and how far the distributions lie apart
 rain          RAIN's search done plainly, every text from its beginning and alone, over ours; both build one tree
+cbs           CBS in the authors' order of work, row after row with every prefix read again, over ours; the same tokens
+ivg           one token of an IVG beam over one token of plain sampling, in batches of the same width
 memory        resident memory of the server after 20 and after 100 runs
 """
 
@@ -30,7 +32,7 @@ import torch
 
 from playground.engine.engine import Asking, Engine, Reader
 from playground.engine.kv import Sequence
-from playground.engine.requests import Extend, Open, Opened, Read
+from playground.engine.requests import Extend, Open, Opened, Read, Want
 from playground.engine.runner import CHUNK, ROWS, SHORT
 from playground.errors import UserError, shown
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model
@@ -41,6 +43,8 @@ from playground.service import Playground
 from playground.settings import ROOT, Settings
 
 RUNS = 5
+SUM = "implicit(reduce=sum)"
+CBS_TOKENS, IVG_TOKENS = 96, 64
 RAIN_NODES = {"int4": 120, "fp32": 60}
 """Of the searches that are done twice; the plain way takes minutes for them."""
 PROMPTS = (
@@ -192,49 +196,69 @@ def _fp32_greedy(oracle: LoadedModel, prompt: list[int], count: int) -> tuple[li
 
 def _gap(playground: Playground, prompt: str, lane: str) -> float:
     """Median seconds between two tokens of a lane that runs alone."""
-    request = _request(prompt, [lane], 64)
+    return statistics.median(b - a for a, b in itertools.pairwise(_times(playground, prompt, lane, 64)))
+
+
+def _times(playground: Playground, prompt: str, lane: str, tokens: int) -> list[float]:
+    """When a lane that runs alone wrote each of its tokens, in seconds; those of all its branches."""
+    request = _request(prompt, [lane], tokens)
     work = playground.prepare(request, request.lanes[0])
     times: list[float] = []
     work.lane.listener = lambda draft: times.append(time.perf_counter())
     playground.engine.submit(work.asking(), work.cost).wait()
-    return statistics.median(b - a for a, b in itertools.pairwise(times))
+    return times
 
 
 @dataclass
 class PlainText:
-    """A text of the plain way: nothing of it is kept but its tokens, in the pieces in which they were asked for."""
+    """A text of the plain way: its tokens, in the pieces in which they were asked for, and its keys and values, where
+    they are held until it is forked."""
 
     variant: str
     pieces: tuple[tuple[int, ...], ...]
+    held: Sequence | None = None
 
     @property
     def ids(self) -> tuple[int, ...]:
         return tuple(itertools.chain(*self.pieces))
 
+    @property
+    def unread(self) -> tuple[tuple[int, ...], ...]:
+        """The pieces that are to be put through: the newest, or all."""
+        return self.pieces[-1:] if self.held else self.pieces
+
     def fork(self) -> PlainText:
+        self.release()
         return PlainText(self.variant, self.pieces)
 
     def release(self) -> None:
-        pass
+        if self.held:
+            self.held.release()
+        self.held = None
 
 
-def plainly(asking: Asking, forward: Callable[[PlainText], torch.Tensor], readers: dict[str, Reader]) -> int:
-    """Drive a decoder as the papers' code does: one text at a time, each from its beginning. `forward` puts a whole
-    text through the model and gives the log-probabilities [vocabulary] of what follows; `readers` are those of the
-    engine. Returns how many tokens went through."""
+Forward = Callable[[PlainText, Want], torch.Tensor]
+"""Puts what is unread of a text through the model; answers as the engine does."""
+
+
+def plainly(asking: Asking, forward: Forward, readers: dict[str, Reader]) -> int:
+    """Drive a decoder as the papers' code does: one text at a time, each from its beginning, or from where it was
+    forked. `readers` are those of the engine. Returns how many tokens went through."""
     tokens = 0
 
     def answer(request: Any) -> Any:
         nonlocal tokens
         if isinstance(request, Read):
             return readers[request.reader](list(request.texts))
-        if isinstance(request, Open):
+        opens = isinstance(request, Open)
+        if opens:
             text = PlainText(request.variant, (request.tokens,))
         else:
             text = request.sequence
             text.pieces += (tuple(request.tokens),)
-        tokens += len(text.ids)
-        return Opened(text, forward(text)) if isinstance(request, Open) else forward(text)
+        tokens += sum(map(len, text.unread))
+        found = forward(text, Want.NEXT if opens else request.want)
+        return Opened(text, found) if opens else found
 
     try:
         requests = asking.send(None)
@@ -244,39 +268,47 @@ def plainly(asking: Asking, forward: Callable[[PlainText], torch.Tensor], reader
         return tokens
 
 
-def by_transformers(oracle: LoadedModel) -> Callable[[PlainText], torch.Tensor]:
-    """The whole text in transformers' own forward pass. Knows no adapters."""
+def by_transformers(oracle: LoadedModel) -> Forward:
+    """The whole text in transformers' own forward pass. Knows no adapters, and only what comes next."""
 
     @torch.inference_mode()
-    def forward(text: PlainText) -> torch.Tensor:
+    def forward(text: PlainText, want: Want) -> torch.Tensor:
         logits = oracle.model(torch.tensor([text.ids]), use_cache=False, logits_to_keep=1).logits[0, -1]
         return logits.float().log_softmax(-1)
 
     return forward
 
 
-def by_our_kernels(engine: Engine) -> Callable[[PlainText], torch.Tensor]:
+def by_our_kernels(engine: Engine, hold: bool = False) -> Forward:
     """The whole text in as few passes of our own as give the bits that the engine gives: the opening in one, what
-    was added in another. Nothing may run in the engine meanwhile."""
+    was added in another. With `hold` keys and values last until the text is forked. Nothing may run in the engine
+    meanwhile."""
 
     @torch.inference_mode()
-    def forward(text: PlainText) -> torch.Tensor:
+    def forward(text: PlainText, want: Want) -> torch.Tensor:
         runner, adapter = engine.variant(text.variant)
-        held = Sequence(runner.pool, text.variant, set())
-        for long, ids in _passes(text):
+        passes = list(_passes(text.unread, opened=text.held is not None))
+        held = text.held = text.held or Sequence(runner.pool, text.variant, set())
+        states = [] if held.hidden is None else [held.hidden[None]]
+        for long, ids in passes:
             held.grow(len(ids))
-            [hidden] = (runner.long if long else runner.short)([(held, runner.embed(ids), adapter)])
-        held.release()
-        return runner.log_probs(hidden[-1:])[0]
+            states += (runner.long if long else runner.short)([(held, runner.embed(ids), adapter)])
+            held.hidden = states[-1][-1]
+        if not hold:
+            text.release()
+        if want is Want.NEXT:
+            return runner.log_probs(states[-1][-1:])[0]
+        added = text.pieces[-1]
+        return runner.scores(torch.cat(states)[-len(added) - 1 : -1], added)
 
     return forward
 
 
-def _passes(text: PlainText) -> Iterator[tuple[bool, tuple[int, ...]]]:
-    """(whether long, ids) of each pass: short pieces side by side share one."""
+def _passes(pieces: tuple[tuple[int, ...], ...], opened: bool) -> Iterator[tuple[bool, tuple[int, ...]]]:
+    """(whether long, ids) of each pass: short pieces side by side share one. The first piece of a text opens it."""
     found: list[tuple[bool, tuple[int, ...]]] = []
-    for number, piece in enumerate(text.pieces):
-        long = number == 0 or len(piece) > SHORT
+    for number, piece in enumerate(pieces):
+        long = not (opened or number) or len(piece) > SHORT
         if found and not long and not found[-1][0]:
             found[-1] = (False, found[-1][1] + piece)
         else:
@@ -333,6 +365,66 @@ def _rain(playground: Playground, plain: Callable[[PlainText], torch.Tensor]) ->
     }
 
 
+def cbs() -> dict[str, Any]:
+    """The seconds of the authors' order of work over ours, with W·K = 16, chunks of 8 and the implicit value. Theirs:
+    row after row; within a chunk a row's keys and values are kept, for the next chunk and for its score it is read
+    again from its beginning. Both run through our own kernels, so that the tokens must be the same."""
+    runs = []
+    lane = f"cbs:width=4,successors=4,chunk=8,scorer={SUM}"
+    with _playground("int4") as playground:
+        for number in range(RUNS):
+            request = _request(PROMPTS[number % len(PROMPTS)], [lane], CBS_TOKENS, seed=number)
+            playground.engine.forget_openings()
+            began = time.perf_counter()
+            [ours] = playground.compare(request, origin="bench")["lanes"]
+            seconds = time.perf_counter() - began
+            work = playground.prepare(request, request.lanes[0])
+            way, readers = by_our_kernels(playground.engine, hold=True), playground.engine.readers
+            began = time.perf_counter()
+            tokens = in_a_thread_that_ends(lambda work=work, way=way: plainly(work.asking(), way, readers))
+            plain_seconds = time.perf_counter() - began
+            runs.append(
+                {
+                    "ratio": plain_seconds / seconds,
+                    "seconds": seconds,
+                    "plain_seconds": plain_seconds,
+                    "forward_tokens": ours["cost"]["forward_tokens"],
+                    "plain_forward_tokens": tokens,
+                    "same_tokens": work.lane.answer.token_ids == ours["token_ids"],
+                    "tokens": len(ours["token_ids"]),
+                }
+            )
+    return {
+        "ratio": _median(runs),
+        "target": 5.0,
+        "better": "higher",
+        "same_tokens": all(run["same_tokens"] for run in runs),
+        "runs": runs,
+    }
+
+
+def ivg() -> dict[str, Any]:
+    """Seconds a token of an IVG lane with two beams and four successors, the scores of its chunks among them, over
+    those of eight plain samples. Judged by the learned value, if it is there, else by the implicit one."""
+    runs = []
+    with _playground() as playground:
+        scorer = "value_harmless" if "value_harmless" in playground.catalogue.variants else SUM
+        lane = f"ivg:width=2,successors=4,chunk=8,tuned=aligned,scorer={scorer}"
+        playground.compare(_request(PROMPTS[0], [lane], 8))  # warm
+        for number in range(RUNS):
+            prompt = PROMPTS[number % len(PROMPTS)]
+            guided, plain = (_a_token(playground, prompt, one, 8) for one in (lane, "best_of_n:n=8,temperature=0.7"))
+            runs.append({"ratio": guided / plain, "ivg_ms": 1e3 * guided, "plain_ms": 1e3 * plain})
+    return {"ratio": _median(runs), "target": 1.8, "better": "lower", "scorer": scorer, "runs": runs}
+
+
+def _a_token(playground: Playground, prompt: str, lane: str, rows: int) -> float:
+    """Seconds between the first and the last token of a lane that runs alone and writes `rows` of them at a time, over
+    their number."""
+    times = _times(playground, prompt, lane, IVG_TOKENS)
+    return (times[-1] - times[0]) / (len(times) - rows)
+
+
 def memory() -> dict[str, Any]:
     """Resident memory of a server of its own over 100 runs by its API, in GiB."""
     from gradio_client import Client
@@ -385,7 +477,7 @@ def _median(runs: list[dict[str, float]]) -> float:
 
 
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
-    measure.__name__: measure for measure in (side_by_side, dera_step, int4, rain, memory)
+    measure.__name__: measure for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, memory)
 }
 
 

@@ -32,7 +32,8 @@ MAY = {
     "training": PLAIN | {"explain", "questions", "models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"explain", "decoders"},
     "service": PLAIN | {"models", "engine", "branch", "decoders", "scorers", "store", "requests"},
-    "evaluation": PLAIN | {"questions", "engine", "service", "requests", "decoders", "scorers", "models"},
+    "tasks": set(),
+    "evaluation": PLAIN | {"questions", "tasks", "engine", "service", "requests", "decoders", "scorers", "models"},
     "ui": PLAIN
     | {
         "service",
@@ -47,6 +48,7 @@ MAY = {
         "selective",
         "ranking",
         "store",
+        "tasks",
     },
     "bench": PLAIN | {"service", "requests", "models", "engine"},
     "ranking": PLAIN,
@@ -70,6 +72,7 @@ MAY = {
         "bench",
         "training",
         "evaluation",
+        "tasks",
     },
     "__main__": {"cli"},
     "__init__": set(),
@@ -102,7 +105,16 @@ def test_imports_point_downwards(path):
 
 
 # Where methods may be named: their own folder, what measures or trains with certain ones, and a command's front.
-NAMES_METHODS = ("decoders", "bench", "experiment", "training", "evaluation/aspire", "cli/evaluate", "cli/train")
+NAMES_METHODS = (
+    "decoders",
+    "bench",
+    "experiment",
+    "training",
+    "evaluation/aspire",
+    "evaluation/guidance",
+    "cli/evaluate",
+    "cli/train",
+)
 QUOTED = re.compile(r"""'([^'\n]*)'|"([^"\n]*)"|`([^`]*)`""")
 
 

@@ -83,6 +83,15 @@ def make_answers(folder: Path, model_folder: Path) -> Path:
     return folder
 
 
+def make_value(folder: Path, seed: int = 7, hidden_size: int = 64) -> Path:
+    """Save a random value head with a hidden layer."""
+    random = torch.Generator().manual_seed(seed)
+    sizes = {"hidden.weight": (16, hidden_size), "hidden.bias": (16,), "weight": (1, 16), "bias": (1,)}
+    folder.mkdir(exist_ok=True)
+    save_file({k: torch.randn(size, generator=random) for k, size in sizes.items()}, folder / "value_head.safetensors")
+    return folder
+
+
 def make_embedder(folder: Path) -> Path:
     """Save a random BERT with a word tokenizer, as the sentence embedder is."""
     torch.manual_seed(2)
@@ -102,6 +111,8 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
     make_model(folder / "tiny")
     make_adapter(folder / "adapter", folder / "tiny")
     make_answers(folder / "answers", folder / "tiny")
+    make_value(folder / "value_sentiment", seed=7)
+    make_value(folder / "value_harmless", seed=8)
     make_embedder(folder / "embedder")
     content = {
         "models": {
@@ -114,6 +125,10 @@ def make_catalogue(folder: Path, **models_changes) -> Path:
             "quarter": {"title": "Tiny, a quarter adapted", "mix": {"reference": 0.75, "adapted": 0.25}},
             "answers": {"title": "Tiny, answers", "model": "tiny", "learned": "answers"},
             "evaluator": {"title": "Tiny, evaluator", "model": "tiny", "adapter": "adapter", "writes": False},
+            **{
+                name: {"title": f"Tiny, {name}", "model": "tiny", "learned": name, "writes": False}
+                for name in ("value_sentiment", "value_harmless")
+            },
         },
     }
     content["embedder"] = {"title": "Tiny", "licence": "none", "source": {"folder": "embedder"}}

@@ -8,6 +8,7 @@ from playground.branch import logits
 from playground.engine.engine import Asking
 from playground.engine.kv import Sequence
 from playground.engine.requests import Extend, Open, SoftPrompt, Want
+from playground.engine.runner import SHORT
 from playground.errors import UserError
 from playground.policy import Policy
 
@@ -63,14 +64,19 @@ class Text:
 
     def value(self, tokens: tuple[int, ...], piece: int = 0) -> Asking:
         """Put tokens after the text. Returns the value [n] that the variant's value head gives the text up to each of
-        them. Raises UserError for a mixture, and for a variant without a value head of one number."""
+        them: the same bits however the tokens are cut, so they go in pieces that run packed. Raises UserError for a
+        mixture, and for a variant without a value head of one number."""
         if not self.policy.plain:
             raise UserError(f"The mixture {self.policy} has no value head; name one model that has.")
         self.rows, self._mixed = {}, {}
-        [values] = yield [Extend(sequence, tokens, Want.VALUES) for sequence in self.sequences.values()]
-        if values.shape[1] != 1:
-            raise UserError(f"The value head of {self.policy} gives {values.shape[1]} numbers; one is needed.")
-        return values[:, 0]
+        [sequence] = self.sequences.values()
+        parts = []
+        for start in range(0, len(tokens), SHORT):
+            [values] = yield [Extend(sequence, tokens[start : start + SHORT], Want.VALUES)]
+            if values.shape[1] != 1:
+                raise UserError(f"The value head of {self.policy} gives {values.shape[1]} numbers; one is needed.")
+            parts.append(values[:, 0])
+        return torch.cat(parts)
 
 
 def open_texts(asked: list[tuple[Policy, dict[str, list[int]]]]) -> Asking:

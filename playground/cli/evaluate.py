@@ -15,7 +15,7 @@ from playground.errors import UserError
 def add(commands: Commands) -> None:
     """Declare the commands of this file."""
     evaluate = group(commands, "evaluate", "measure over files")
-    for add_one in (_add_dera, _add_rrhf, _add_rain, _add_judges, _add_refusals, _add_aspire):
+    for add_one in (_add_dera, _add_rrhf, _add_rain, _add_judges, _add_refusals, _add_aspire, _add_ivg):
         add_one(evaluate)
     _add_calibration(group(commands, "calibrate", "choose a threshold on questions with known answers"))
 
@@ -215,9 +215,7 @@ def _aspire(arguments: argparse.Namespace) -> None:
     from playground.models.fetch import bar
     from playground.questions import read_all
 
-    for name in ("limit", "seeds"):
-        if getattr(arguments, name) is not None and getattr(arguments, name) < 1:
-            raise UserError(f"--{name} is {getattr(arguments, name)}; give at least 1.")
+    _refuse_below_one(arguments, "limit", "seeds")
     questions = read_all(arguments.data, _say)
     silent = None
     if arguments.unanswerable:
@@ -257,6 +255,72 @@ def _print_measures(found: dict[str, Any]) -> None:
         )
     spent = found["seconds"]
     print(f"{spent['answer']:.2f} s for an answer, {spent['confidence']:.2f} s for its confidence")
+
+
+def _add_ivg(evaluate: Commands) -> None:
+    from playground.tasks import TASKS
+
+    ivg = command(
+        evaluate,
+        "ivg",
+        _ivg,
+        "compare EFT, CBS and IVG with sampling and best-of-N by another judge than guides them",
+        "evaluate ivg --task sentiment --data PROMPTS.jsonl --limit 60 --json   # gold score and price of each",
+        "evaluate ivg --task summary --data POSTS.jsonl --tuned mine --scorer 'value_sentiment(model=my_values)'",
+    )
+    ivg.add_argument("--task", required=True, choices=TASKS, help="what is asked of the model about each text")
+    ivg.add_argument("--data", required=True, type=Path, help='JSON Lines with "prompt" (the text), and maybe "label"')
+    add_limit(ivg, "so many rows, drawn at random, the same ones each time")
+    ivg.add_argument("--seeds", type=int, default=3, help="so many answers to each prompt")
+    ivg.add_argument("--gold", metavar="SCORER", help="judges the answers; may not guide (default: the task's own)")
+    ivg.add_argument("--tuned", help="the tuned model, by its name or a folder (default: the task's own)")
+    ivg.add_argument("--scorer", help="the value that beams and samples are chosen by (default: the task's own)")
+    ivg.add_argument("--max-new-tokens", type=int, help="at most so many tokens an answer (default: the task's own)")
+    ivg.add_argument("--weight", type=float, help="of the implicit value (default: EFT's)")
+    for name, what in _SEARCH.items():
+        ivg.add_argument(f"--{name}", type=int, help=f"{what} (default: CBS's)")
+    add_json(ivg)
+
+
+_SEARCH = {"width": "beams that are kept", "successors": "continuations of each beam", "chunk": "tokens of a chunk"}
+
+
+def _ivg(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.guidance import drawn, evaluate_guidance
+    from playground.jsonl import read_texts
+    from playground.models.fetch import bar
+
+    _refuse_below_one(arguments, "limit", "seeds", "max_new_tokens")
+    rows = drawn(read_texts(arguments.data, ("prompt",)), arguments.limit)
+    given = {name: value for name in ("weight", *_SEARCH) if (value := getattr(arguments, name)) is not None}
+    with service() as playground:
+        found = evaluate_guidance(
+            playground,
+            arguments.task,
+            rows,
+            arguments.seeds,
+            gold=arguments.gold,
+            tuned=playground.learned_variant(arguments.tuned) if arguments.tuned else None,
+            scorer=arguments.scorer,
+            max_new_tokens=arguments.max_new_tokens,
+            watch=bar,
+            **given,
+        )
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    print(f"{found['task']}: {found['n']} prompts, judged by {found['gold']}")
+    for row in found["methods"]:
+        print(
+            f"{row['method']:<10} gold {row['mean_gold']:.3f} ({row['low']:.3f} to {row['high']:.3f})  "
+            f"over base {row['win_rate_over_base']:.1%}  {row['generated_tokens']:.0f} tokens  {row['seconds']:.2f} s"
+        )
+
+
+def _refuse_below_one(arguments: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if (value := getattr(arguments, name)) is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {value}; give at least 1.")
 
 
 def _add_calibration(calibrate: Commands) -> None:

@@ -126,15 +126,16 @@ class Search:
         self.curve.append((len(best.draft.token_ids), round(best.score, 5)))
         self.lane.answer = best.draft
 
-    def record(self) -> None:
-        """Note in the lane what there is to show."""
-        best = self.beams[0]
-        path, node = [], best.node
+    def take(self) -> None:
+        """The search has come to its end: the way to the best beam is the answer's."""
+        path, node = [], self.beams[0].node
         while node:
             path.append(node)
             node = self.nodes[node]
-        taken = [{"kind": "take", "path": path[::-1]}] if path and self.over else []
-        self.lane.detail["tree"] = {"steps": [*self.steps, *taken], "shape": "beams"}
+        self.steps.append({"kind": "take", "path": path[::-1]})
+
+    def record(self) -> None:
+        """Note in the lane what there is to show."""
         self.lane.detail["scorer"] = self.options.scorer
         self.lane.detail["chosen"] = 0
         self.lane.detail["candidates"] = [
@@ -157,6 +158,7 @@ def search(lane: Lane, root: Branch, options: CbsOptions) -> Asking:
     try:
         while not found.over:
             yield from found.step()
+        found.take()
     finally:
         found.record()
 

@@ -19,7 +19,7 @@ from playground.engine.engine import Asking
 from playground.policy import Policy
 
 VALUE, SUM = "implicit_value", "implicit_sum"
-"""What a token's record calls its implicit value and the sum of those up to it, in nats."""
+"""What a token's record calls its implicit value, Σ_i w_i (log tuned_i − log untuned) in nats, and the sum up to it."""
 COLOUR = Colour(VALUE, "implicit value log tuned − log untuned, nats", 3.0)
 
 
@@ -55,7 +55,8 @@ def open_guided(lane: Lane, options: EftOptions) -> Asking:
     def describe(branch: Branch, token: int) -> dict[str, Any]:
         parts = {"base": base, "tuned": tuned, "untuned": untuned}
         rows = {name: branch.text.under(part) for name, part in parts.items()}
-        value = float(rows["tuned"][token] - rows["untuned"][token])
+        each = branch.text.rows
+        value = sum(share * float(each[name][token] - rows["untuned"][token]) for name, share in tuned.terms)
         before = branch.draft.records[-1][SUM] if branch.draft.records else 0.0
         return {
             VALUE: round(value, 5),

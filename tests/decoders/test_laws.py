@@ -326,6 +326,14 @@ def test_sampling_follows_the_distribution():
     assert ((counts / 4000 - p).abs() <= 5 * (p * (1 - p) / 4000).sqrt() + 1e-4).all()
 
 
+PLAIN = ("greedy", "sample:temperature=0.9", "best_of_n:n=3", "dera:lambda_=0.5", "sample:top_p=0.9", "eft")
+SEARCHES = (
+    "rain:scorer=self_eval,soft=true,max_inner=3,candidates=4,max_seconds=600",
+    "cbs:width=2,successors=2,chunk=3",
+    "ivg:width=2,successors=2,chunk=10,scorer=implicit(reduce=sum)",
+)
+
+
 class TestOnRealModels:
     """The same laws where the numbers come out of real arithmetic, in one batch with other lanes."""
 
@@ -345,17 +353,16 @@ class TestOnRealModels:
         dera, plain = result["lanes"]
         assert dera["token_ids"] == plain["token_ids"]
 
+    @pytest.mark.parametrize("name", DECODERS)
+    def test_every_methods_defaults_run(self, tiny, name, request_of):
+        [lane] = tiny.compare(request_of(name, max_new_tokens=6))["lanes"]
+        assert (lane["status"], lane["error"]) == ("done", None)
+        assert lane["token_ids"]
+
     @pytest.mark.parametrize("service", ["tiny", "embedded"])
-    def test_every_method_answers_alike_alone_and_in_company(self, service, request, request_of):
+    @pytest.mark.parametrize("lanes", [PLAIN, SEARCHES], ids=["plain", "searches"])
+    def test_every_method_answers_alike_alone_and_in_company(self, service, lanes, request, request_of):
         playground = request.getfixturevalue(service)
-        lanes = [
-            "greedy",
-            "sample:temperature=0.9",
-            "best_of_n:n=3",
-            "dera:lambda_=0.5",
-            "sample:top_p=0.9",
-            "rain:scorer=self_eval,soft=true,max_inner=3,candidates=4,max_seconds=600",
-        ]
         together = playground.compare(request_of(*lanes, seed=11, max_new_tokens=32))
         for lane, beside in zip(lanes, together["lanes"], strict=True):
             alone = playground.compare(request_of(lane, seed=11, max_new_tokens=32))["lanes"][0]

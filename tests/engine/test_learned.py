@@ -1,19 +1,25 @@
 """Requests for what a variant has learned, and for whole texts: right numbers, and the same bits in company."""
 
+import itertools
 import threading
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from transformers import LlamaForCausalLM
 
+from playground.branch.text import Text
 from playground.engine.engine import TEXTS_READ, Engine
 from playground.engine.requests import Extend, Next, Open, Read, SoftPrompt, Want
 from playground.engine.runner import Runner
 from playground.errors import UserError
 from playground.models.loading import load_model
 from playground.models.specs import KINDS, read_catalogue
+from playground.policy import Policy
 from playground.types import Cost
+from tests.tiny import make_value
 
 CPU = torch.device("cpu")
 HIDDEN = 64
@@ -72,8 +78,6 @@ def by_hand(tiny_catalogue, folder):
 
 
 def learned(folder, name, key="vectors"):
-    from safetensors.torch import load_file
-
     return load_file(folder / KINDS[name])[key]
 
 
@@ -109,6 +113,50 @@ def test_a_variant_without_one_has_none_before_its_text(exact, by_hand):
     (opened, _), cost = run(exact, after("plain", PROMPT, (TEXT, Want.NEXT)))
     assert torch.allclose(opened, by_hand(PROMPT)[0][-1], atol=2e-4)
     assert cost.forward_tokens == len(PROMPT) + len(TEXT)
+
+
+@pytest.fixture(scope="module")
+def deep(tiny_catalogue, tmp_path_factory, built):
+    """The name of a variant in `built` whose value head has a hidden layer, and that head's weights."""
+    place = make_value(tmp_path_factory.mktemp("deep"))
+    runner, _ = built.variant("plain")
+    runner.loaded.attach("deep", place)
+    built.add_variant("deep", runner, runner.loaded.adapter_of("deep"))
+    return "deep", load_file(place / KINDS["value_head"])
+
+
+def test_a_head_may_have_a_hidden_layer(built, deep):
+    name, weights = deep
+    (_, hidden), _ = run(built, after(name, PROMPT, (TEXT, Want.HIDDEN)))
+    (_, values), _ = run(built, after(name, PROMPT, (TEXT, Want.VALUES)))
+    inner = torch.nn.functional.gelu(hidden.float() @ weights["hidden.weight"].T + weights["hidden.bias"])
+    assert torch.allclose(values, inner @ weights["weight"].T + weights["bias"], atol=1e-4)
+
+
+@given(text=st.lists(st.integers(3, 300), min_size=1, max_size=40), cuts=st.sets(st.integers(1, 39), max_size=6))
+@settings(max_examples=8)
+def test_values_are_the_same_bits_at_once_and_piece_by_piece(built, deep, text, cuts):
+    """As a search reads them: the whole answer at once, token by token, and chunk by chunk from forks."""
+    name, _ = deep
+    text = tuple(text)
+
+    def read(*pieces):
+        def asking():
+            [(sequence, _)] = yield [Open(name, PROMPT)]
+            opened = Text(Policy(name), {name: sequence}, {})
+            found = []
+            for piece in pieces:
+                opened = opened.fork()
+                found.append((yield from opened.value(piece)))
+            return torch.cat(found)
+
+        return run(built, asking())[0]
+
+    at_once = read(text)
+    assert at_once.shape == (len(text),)
+    assert torch.equal(at_once, read(*((token,) for token in text)))
+    ends = [0, *sorted(cut for cut in cuts if cut < len(text)), len(text)]
+    assert torch.equal(at_once, read(*(text[a:b] for a, b in itertools.pairwise(ends))))
 
 
 @pytest.mark.parametrize("text", [TEXT, tuple(range(40, 75))])

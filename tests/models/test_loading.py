@@ -1,6 +1,7 @@
 """Weights: exact 4-bit grid, precisions, adapters, and sentences for what does not fit."""
 
 import hashlib
+import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -151,6 +152,16 @@ def write_learned(folder, **kinds):
     return folder
 
 
+def two_layers(hidden_size, inner, read):
+    """A value head whose hidden layer gives `inner` numbers, of which the last one reads `read`."""
+    return {
+        "hidden.weight": torch.zeros(inner, hidden_size),
+        "hidden.bias": torch.zeros(inner),
+        "weight": torch.zeros(1, read),
+        "bias": torch.zeros(1),
+    }
+
+
 class TestLearned:
     @pytest.fixture
     def loaded(self, tiny_catalogue):
@@ -184,6 +195,9 @@ class TestLearned:
             ("value_head", {"weight": torch.zeros(1, 8), "bias": torch.zeros(1)}, "value head .*another model.*1 x 8"),
             ("value_head", {"weight": torch.zeros(2, 64), "bias": torch.zeros(1)}, "value head .*cannot be used"),
             ("value_head", {"weight": torch.zeros(1, 64)}, "value head .*cannot be read"),
+            ("value_head", two_layers(32, 16, 16), "value head .*another model than tiny.*16 x 32.*hidden size of 64"),
+            ("value_head", two_layers(64, 16, 8), "value head .*inputs that do not fit"),
+            ("value_head", two_layers(64, 16, 16) | {"bias": torch.tensor([math.nan])}, r"value head .*none \(NaN\)"),
             ("soft_prompt", {"weight": torch.zeros(1, 64)}, "soft prompt .*cannot be read"),
         ],
     )
