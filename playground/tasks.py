@@ -5,3 +5,9 @@ TASKS: dict[str, str] = {
     "summary": "Summarise this post in one or two sentences.\n\n{text}",
     "harmless": "{text}",
 }
+"""Templates by the task's name."""
+
+
+def prompt_of(task: str, text: str) -> str:
+    """The prompt of a task about a text."""
+    return TASKS[task].replace("{text}", text)

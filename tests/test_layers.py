@@ -32,7 +32,6 @@ MAY = {
     "training": PLAIN | {"explain", "questions", "models", "scorers", "decoders", "requests", "service", "store"},
     "requests": PLAIN | {"explain", "decoders"},
     "service": PLAIN | {"models", "engine", "branch", "decoders", "scorers", "store", "requests"},
-    "tasks": set(),
     "evaluation": PLAIN | {"questions", "tasks", "engine", "service", "requests", "decoders", "scorers", "models"},
     "ui": PLAIN
     | {

@@ -23,7 +23,7 @@ from playground.jsonl import numbered_lines
 from playground.models.fetch import Progress, no_progress
 from playground.requests import LaneRequest
 from playground.service import Playground
-from playground.tasks import TASKS
+from playground.tasks import prompt_of
 from playground.training.sampling import sample_rows
 
 LICENCE = "MIT or Apache-2.0"
@@ -54,7 +54,7 @@ def sentiment_rows(
     prompts = [row["prompt"] for row in rng.sample(_read(data, "sentiment_prompts_train"), openings)]
     sampled = sample_rows(
         playground,
-        [TASKS["sentiment"].format(text=prompt) for prompt in prompts],
+        [prompt_of("sentiment", prompt) for prompt in prompts],
         [LaneRequest.parse(LANE)],
         SAMPLES,
         lambda rows: score(classifier, [text for _, text in rows]).tolist(),
@@ -87,7 +87,7 @@ def _review(row: dict[str, Any]) -> dict[str, Any] | None:
     if len(words) < 2 * OPENING:
         return None
     return {
-        "query": TASKS["sentiment"].format(text=" ".join(words[:OPENING]).capitalize()),
+        "query": prompt_of("sentiment", " ".join(words[:OPENING]).capitalize()),
         "responses": [" ".join(words[OPENING : OPENING + LONGEST])],
         "ended": [len(words) <= OPENING + LONGEST],
         "source": row["source"],

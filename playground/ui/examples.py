@@ -3,7 +3,7 @@ tasks, and questions with and without a passage, some of them unanswerable."""
 
 from __future__ import annotations
 
-from playground.tasks import TASKS
+from playground.tasks import prompt_of
 
 EXAMPLES: tuple[tuple[str, str], ...] = (
     ("Everyday", "How can I reduce stress?"),
@@ -55,7 +55,7 @@ _TEXTS: tuple[tuple[str, str, str], ...] = (
 )
 _ASKED = {"sentiment": "Write on, positively", "summary": "Summarise", "harmless": "Answer harmlessly"}
 TASK_EXAMPLES: tuple[tuple[str, str, str], ...] = tuple(
-    (task, f"{_ASKED[task]}: {label}", TASKS[task].format(text=text)) for task, label, text in _TEXTS
+    (task, f"{_ASKED[task]}: {label}", prompt_of(task, text)) for task, label, text in _TEXTS
 )
 """(task, label, prompt) each; all texts are our own."""
 
