@@ -27,8 +27,10 @@ class HarmlessOptions(ValueOptions):
 
 
 def run(lane: Lane, writer: Policy, answers: list[Answer], options: ValueOptions) -> Asking:
-    """The value of each answer up to its last token, in units of the reward that it learned."""
-    readings = yield from reading.read(lane, options.model, [answer.token_ids for answer in answers], Text.value)
+    """The value of each answer up to its last token, in units of the reward that it learned. An end token counts for
+    nothing: all that it says is that the text is over."""
+    said = [[token for token in answer.token_ids if token not in lane.end_ids] for answer in answers]
+    readings = yield from reading.read(lane, options.model, said, Text.value)
     return [each.numbers[-1] if each.numbers else EMPTY for each in readings]
 
 

@@ -75,8 +75,10 @@ class PrefixValue:
         return found
 
     def values(self, rows: list[RankedRow]) -> list[torch.Tensor]:
-        """Standardised values [tokens] of every response of the rows, at each of its tokens."""
-        return in_batches(self._values, [pair for row in rows for pair in encode(self.loaded, row, self.config)])
+        """Standardised values [tokens] of every response of the rows, at each of its tokens but an end token."""
+        end = self.loaded.tokenizer.eos_token_id
+        pairs = [pair for row in rows for pair in encode(self.loaded, row, self.config)]
+        return in_batches(self._values, [(prompt, [i for i in ids if i != end]) for prompt, ids in pairs])
 
     def _values(self, pairs: list[Pair]) -> list[torch.Tensor]:
         states, target = read(self.loaded.model, pairs)
