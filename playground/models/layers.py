@@ -25,7 +25,7 @@ TILE = 32
 @cache
 def product_type(device: str = "cpu") -> torch.dtype:
     """In which type matrices whose numbers fit into bf16 are multiplied. A CPU without AVX-512 has no bf16 products;
-    there fp32 is ten times faster (measured; docs/measurements.md)."""
+    there fp32 is eight times faster (docs/design.md, "Findings")."""
     slow = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return torch.float32 if slow else torch.bfloat16
 
