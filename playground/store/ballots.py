@@ -16,12 +16,12 @@ import pandas as pd
 
 from playground.errors import UserError, shown
 from playground.jsonl import as_lines
-from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS
+from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS, WAYS
 
 FORMATS = ("rrhf", "trl", "csv", "parquet")
 _POINTS = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
 _TEXTS = ("battle", "created", "voter", "choice", "note", "category", "prompt", "system", "software", "method_a")
-_TEXTS += ("withheld_a", "withheld_b", "method_b", "text_a", "text_b", "finish_reason_a", "finish_reason_b")
+_TEXTS += ("withheld_a", "withheld_b", "method_b", "text_a", "text_b", "finish_reason_a", "finish_reason_b", "way")
 
 
 def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -145,7 +145,7 @@ def _provenance(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
-    row = {"withheld_a": "", "withheld_b": "", **row}  # files of earlier versions do not have them
+    row = {"withheld_a": "", "withheld_b": "", "way": "page", **row}  # files of earlier versions do not have them
     try:
         vote = {name: row[name] for name in FIELDS}
         for name in JSON_FIELDS:
@@ -155,7 +155,9 @@ def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
             vote[name] = int(vote[name])
         for name in ("seconds_a", "seconds_b"):
             vote[name] = float(vote[name])
+        json.dumps(vote, ensure_ascii=False).encode()  # half a character cannot be kept
         good = all(isinstance(vote[name], str) for name in _TEXTS) and vote["choice"] in CHOICES and vote["battle"]
+        good = good and vote["way"] in WAYS
     except (KeyError, TypeError, ValueError):
         good = False
     if not good:
