@@ -1,5 +1,6 @@
 """The arena: battles that tell nothing, votes that count once, and the way into training."""
 
+import dataclasses
 import json
 import shutil
 import threading
@@ -13,7 +14,7 @@ from playground import cli
 from playground.arena import Arena
 from playground.errors import UserError
 from playground.requests import LaneRequest
-from playground.service import Playground
+from playground.service import Person, Playground
 from playground.settings import Settings
 from playground.store.ballots import read_votes, write_votes
 from playground.store.connection import Connection
@@ -205,24 +206,25 @@ def test_all_of_a_voter_is_deleted_with_prompts_and_answers_and_nothing_of_other
     assert arena.playground.database.db["lanes"].count == 2
 
 
-@pytest.mark.parametrize("wanted", [None, "open sesame"])
-def test_the_owner_tab_asks_for_its_token_where_there_is_one(tiny_catalogue, tmp_path, wanted):
-    settings = Settings(catalogue=tiny_catalogue, database=tmp_path / "v.db", precision="fp32", owner_token=wanted)
+@pytest.mark.parametrize("given", [None, "open sesame"])
+def test_the_owner_tab_asks_for_its_token(tiny_catalogue, tmp_path, given):
+    settings = Settings(catalogue=tiny_catalogue, database=tmp_path / "v.db", precision="fp32", owner_token=given)
     playground = Playground(settings)
     try:
         arena = Arena(playground)
         battle = arena.battle("me", "the fox")
         arena.vote("me", battle["battle"], "a")
-        with gr.Blocks():
-            tab = OwnerTab(arena)
+        wanted = playground.owner_token
+        assert wanted == (given or wanted)
+        with gr.Blocks(), gr.Tab() as around:
+            tab = OwnerTab(arena, around, gr.BrowserState(""))
         name = battle["battle"].split(".")[0]
-        if wanted:
-            assert tab.opened("")[0]["visible"] is False
-            for act in (tab.open, lambda t: tab.hide(t, name, "spam", True), lambda t: tab.forget(t, "x")):
-                with pytest.raises(UserError, match="not the owner's token"):
-                    act("sesame")
-            with pytest.raises(UserError, match="not the owner's token"):
-                tab.export_voter(None, arena.voter("me"))
+        assert tab.opened("")[0]["visible"] is False
+        for act in (tab.open, lambda t: tab.hide(t, name, "spam", True), lambda t: tab.forget(t, "x")):
+            with pytest.raises(UserError, match="owner's token"):
+                act("sesame")
+        with pytest.raises(UserError, match="owner's token"):
+            tab.export_voter(None, arena.voter("me"))
         inside, methods, votes, voters, _ = tab.opened(wanted)
         assert inside["visible"]
         assert len(methods["choices"]) >= 2
@@ -346,7 +348,7 @@ def test_an_abstention_is_told_after_the_vote_and_goes_along_with_it(arena, monk
 def test_votes_of_a_version_that_knew_no_abstention_are_read(arena, tmp_path):
     vote = flat_vote("1", *arena.spec.lanes[:2], "a")
     (tmp_path / "old.jsonl").write_text(json.dumps({"provenance": [vote]}) + "\n")
-    assert read_votes(tmp_path / "old.jsonl") == [vote | {"withheld_a": "", "withheld_b": ""}]
+    assert read_votes(tmp_path / "old.jsonl") == [vote | {"withheld_a": "", "withheld_b": "", "way": "page"}]
 
 
 def test_no_vote_is_lost_beside_a_second_writer(arena, tmp_path):
@@ -354,7 +356,9 @@ def test_no_vote_is_lost_beside_a_second_writer(arena, tmp_path):
 
     def write(number):
         for at in range(30):
-            stores[number].take([flat_vote(f"{number} {at}", *arena.spec.lanes[:2], "a", withheld_a="", withheld_b="")])
+            stores[number].take(
+                [flat_vote(f"{number} {at}", *arena.spec.lanes[:2], "a", withheld_a="", withheld_b="", way="page")]
+            )
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -374,3 +378,47 @@ def test_odd_characters_in_an_answer_come_back_from_every_format(arena, tmp_path
     file = tmp_path / form
     file.write_bytes(write_votes(odd, form))
     assert {v["battle"]: v["text_a"] for v in read_votes(file)} == {v["battle"]: v["text_a"] for v in odd}
+
+
+def test_equal_answers_are_never_put_to_a_vote(arena, monkeypatch):
+    same = tuple(LaneRequest.parse(lane) for lane in ("greedy", "greedy"))
+    monkeypatch.setattr(arena, "pair", lambda: same)
+    with pytest.raises(UserError, match="equal answers"):
+        arena.battle("me", "the fox")
+    assert arena.playground.database.db["battles"].count == 0
+
+
+def test_public_ranks_count_votes_of_the_page_alone(arena, monkeypatch):
+    for way in ("page", "api", "api"):
+        arena.vote("me", arena.battle("me")["battle"], "a", way=way)
+    brought = flat_vote("elsewhere", *arena.spec.lanes[:2], "a", withheld_a="", withheld_b="", way="page")
+    arena.votes.take([brought])
+    assert arena.leaderboard()["votes"] == 4
+    public = dataclasses.replace(arena.playground.settings, count_votes=("page",))
+    monkeypatch.setattr(arena.playground, "settings", public)
+    assert arena.leaderboard()["votes"] == 1
+    assert [row["way"] for row in arena.votes.rows()] == ["page", "page", "api", "api"], "oldest first; all are kept"
+
+
+def test_invented_visitors_of_one_address_leave_the_hour_to_others(arena, monkeypatch):
+    monkeypatch.setattr(arena, "spec", arena.spec.model_copy(update={"battles_an_hour_in_all": 8}))
+    attacker, honest = Person("there", "1"), Person("here", "2")
+    for number in range(2):
+        arena.battle(f"invented {number}", person=attacker)
+    with pytest.raises(UserError, match="From your address"):
+        arena.battle("invented", person=attacker)
+    arena.battle("me", person=honest)
+
+
+def test_a_vote_is_checked_against_the_battles_own_voter(arena):
+    battle = arena.battle("me")["battle"]
+    arena.playground.database.db.execute("update battles set voter = 'another'")
+    with pytest.raises(UserError, match="not yours"):
+        arena.vote("me", battle, "a")
+
+
+def test_half_a_character_in_a_file_of_votes_is_told(arena, tmp_path):
+    vote = flat_vote("1", *arena.spec.lanes[:2], "a", prompt="\ud800")
+    (tmp_path / "bad.jsonl").write_text(json.dumps({"provenance": [vote]}) + "\n")
+    with pytest.raises(UserError, match="damaged"):
+        read_votes(tmp_path / "bad.jsonl")
