@@ -286,7 +286,7 @@ def test_the_commands_export_import_back_up_and_rank(arena, tmp_path, monkeypatc
         arena.vote("me", arena.battle("me")["battle"], choice)
     monkeypatch.setenv("PLAYGROUND_MODELS", str(arena.playground.settings.catalogue))
     monkeypatch.setenv("PLAYGROUND_DATABASE", str(arena.playground.settings.database))
-    for form in ("rrhf", "trl", "csv", "parquet"):
+    for form in ("rrhf", "trl", "kto", "csv", "parquet"):
         assert cli.main(["votes", "export", "--format", form, "--out", str(tmp_path / form)]) == 0
     assert cli.main(["votes", "backup", str(tmp_path / "copy.db")]) == 0
     capsys.readouterr()
@@ -307,15 +307,19 @@ def test_the_commands_export_import_back_up_and_rank(arena, tmp_path, monkeypatc
         "mean_forward_tokens",
     ]
     assert list(found["methods"][0]) == wanted
-    for form in ("rrhf", "trl", "csv", "parquet"):
-        monkeypatch.setenv("PLAYGROUND_DATABASE", str(tmp_path / f"{form}.db"))
-        assert cli.main(["votes", "import", str(tmp_path / form)]) == 0
-        assert "4 votes were new, 0 were known" in capsys.readouterr().out
-        assert cli.main(["votes", "import", str(tmp_path / form)]) == 0
-        assert "0 votes were new, 4 were known" in capsys.readouterr().out
+    for forms in (("rrhf",), ("trl", "kto"), ("csv",), ("parquet",)):
+        monkeypatch.setenv("PLAYGROUND_DATABASE", str(tmp_path / f"{forms[0]}.db"))
+        for again in (False, True):
+            told = 0
+            for form in forms:
+                assert cli.main(["votes", "import", str(tmp_path / form)]) == 0
+                new, _, _, _, known, *_ = capsys.readouterr().out.split()
+                told += int(known if again else new)
+            assert told == 4
         assert cli.main(["votes", "export", "--format", "csv", "--out", str(tmp_path / "again")]) == 0
         capsys.readouterr()
-        assert (tmp_path / "again").read_bytes() == (tmp_path / "csv").read_bytes(), f"the way through {form} is exact"
+        rows = [sorted((tmp_path / name).read_text().splitlines()) for name in ("again", "csv")]
+        assert rows[0] == rows[1], f"the way through {forms} is exact"
     (tmp_path / "broken").write_bytes(write_votes(arena.votes.rows(), "rrhf")[:-40])
     assert cli.main(["votes", "import", str(tmp_path / "broken")]) == 2
     assert "cannot be read" in capsys.readouterr().err
@@ -354,11 +358,12 @@ def test_votes_of_a_version_that_knew_no_abstention_are_read(arena, tmp_path):
 def test_no_vote_is_lost_beside_a_second_writer(arena, tmp_path):
     stores = [VoteStore(Connection(tmp_path / "both.db")) for _ in range(2)]
 
+    lanes = arena.spec.lanes[:2]
+
     def write(number):
         for at in range(30):
-            stores[number].take(
-                [flat_vote(f"{number} {at}", *arena.spec.lanes[:2], "a", withheld_a="", withheld_b="", way="page")]
-            )
+            row = flat_vote(f"{number} {at}", *lanes, "a", withheld_a="", withheld_b="", way="page")
+            stores[number].take([row])
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -372,9 +377,8 @@ def test_no_vote_is_lost_beside_a_second_writer(arena, tmp_path):
 def test_odd_characters_in_an_answer_come_back_from_every_format(arena, tmp_path, form):
     arena.vote("me", arena.battle("me")["battle"], "a")
     [vote] = arena.votes.rows()
-    odd = [
-        vote | {"text_a": text, "battle": f"{n}"} for n, text in enumerate(["a\rb", '\n\r"', "=1,2", "\ufeffx", "  "])
-    ]
+    texts = ["a\rb", '\n\r"', "=1,2", "'=1", "-x", "'", "\ufeffx", "  "]
+    odd = [vote | {"text_a": text, "battle": f"{n}"} for n, text in enumerate(texts)]
     file = tmp_path / form
     file.write_bytes(write_votes(odd, form))
     assert {v["battle"]: v["text_a"] for v in read_votes(file)} == {v["battle"]: v["text_a"] for v in odd}
@@ -422,3 +426,28 @@ def test_half_a_character_in_a_file_of_votes_is_told(arena, tmp_path):
     (tmp_path / "bad.jsonl").write_text(json.dumps({"provenance": [vote]}) + "\n")
     with pytest.raises(UserError, match="damaged"):
         read_votes(tmp_path / "bad.jsonl")
+
+
+def test_rows_for_trl_are_conversations_of_decided_votes_and_the_others_are_unpaired(arena):
+    lanes = arena.spec.lanes[:2]
+    more = {"system": "Be kind.", "earlier": [["Hi", "Ho"]], "text_a": "yes", "text_b": "no"}
+    votes = [flat_vote(choice, *lanes, choice, **more) for choice in ("a", "b", "tie", "both_bad")]
+    before = [("system", "Be kind."), ("user", "Hi"), ("assistant", "Ho"), ("user", "p")]
+
+    def said(messages):
+        return [(message["role"], message["content"]) for message in messages]
+
+    paired = [json.loads(line) for line in write_votes(votes, "trl").splitlines()]
+    assert [said(row["prompt"]) for row in paired] == [before] * 2
+    assert [said(row["chosen"]) for row in paired] == [[("assistant", "yes")], [("assistant", "no")]]
+    assert [said(row["rejected"]) for row in paired] == [[("assistant", "no")], [("assistant", "yes")]]
+    unpaired = [json.loads(line) for line in write_votes(votes, "kto").splitlines()]
+    assert [said(row["prompt"]) for row in unpaired] == [before] * 4
+    assert [row["label"] for row in unpaired] == [True, True, False, False]
+    assert [said(row["completion"])[0][1] for row in unpaired] == ["yes", "no"] * 2
+
+
+def test_no_cell_of_a_table_is_a_formula(arena):
+    vote = flat_vote("1", *arena.spec.lanes[:2], "a", text_a='=HYPERLINK("http://evil")', withheld_a="", withheld_b="")
+    told = write_votes([vote | {"way": "page"}], "csv").decode()
+    assert '"=' not in told

@@ -16,7 +16,7 @@ from playground.store.ballots import write_votes
 from playground.store.hub import push_votes
 from playground.ui.errors import in_words
 
-_FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
+_FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("kto", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
 _TAKE = "file => { const a = document.createElement('a'); a.href = file.url; a.download = file.orig_name; a.click(); }"
 _LATEST, _VOTERS, _ACTS = 200, 20, 50
 _VOTE = ("created", "method_a", "method_b", "choice", "prompt", "note", "hidden", "voter", "battle")

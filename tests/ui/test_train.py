@@ -36,9 +36,8 @@ def test_each_kind_of_data_becomes_its_source(tab, tmp_path):
     assert tab.started.pop() == (job(RowsFile(path=data)), file.read_text())
     tab.start(tab.playground.owner_token, "mine", VOTES, None, "", 4, "length", "", 7, 0.01, 9)
     assert tab.started.pop() == (job(Votes()), "")
-    tab.start(
-        tab.playground.owner_token, "mine", SAMPLE, None, "the fox\n\n a cake ", 3, "length", "adapted", 7, 0.01, 9
-    )
+    two = "the fox\n\n a cake "
+    tab.start(tab.playground.owner_token, "mine", SAMPLE, None, two, 3, "length", "adapted", 7, 0.01, 9)
     source = Sampling(prompts=data, samples=3, score_with="length")
     start = tab.playground.catalogue.variant("adapted").adapter
     assert tab.started.pop() == (job(source, start=start), '{"prompt": "the fox"}\n{"prompt": "a cake"}\n')
