@@ -12,6 +12,10 @@ from playground.errors import UserError, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 _TOKEN_LETTERS = 16
+_CONSENT = (
+    "By voting you agree that your vote, note and prompt are kept without your name or address, and may be published "
+    "for research under {licence}. Write nothing private. The owner of this server deletes your votes if you ask."
+)
 
 
 def _path(name: str, default: Path) -> Path:
@@ -86,6 +90,10 @@ class Settings:
         default_factory=lambda: _words("PLAYGROUND_COUNT", "page" if _public() else "page,api,import")
     )
     """Which votes the ranking counts, by how they came: page, api, import."""
+    votes_licence: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_LICENCE") or "CC-BY-4.0")
+    """The licence under which votes are given and exported."""
+    consent: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_CONSENT") or _CONSENT)
+    """What voters agree to; {licence} stands for the licence."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))
 
     @property

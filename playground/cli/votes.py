@@ -44,11 +44,12 @@ def _add_export(votes: Commands) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from playground.settings import Settings
     from playground.store.ballots import write_votes
 
     with _votes() as votes:
         rows = votes.rows(arguments.method, arguments.since)
-    arguments.out.write_bytes(write_votes(rows, arguments.format))
+    arguments.out.write_bytes(write_votes(rows, arguments.format, Settings().votes_licence))
     print(f"{len(rows)} votes are in {arguments.out}.")
 
 

@@ -21,6 +21,7 @@ from playground.jsonl import as_lines
 from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS, WAYS
 
 FORMATS = ("rrhf", "trl", "kto", "csv", "parquet")
+NOT_STATED = "not stated"
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """Cells of a CSV file that a spreadsheet would compute; an apostrophe in front makes them text."""
 _PROTECTED = re.compile(r"'+[=+\-@\t\r]")
@@ -29,7 +30,7 @@ _TEXTS = ("battle", "created", "voter", "choice", "note", "category", "prompt", 
 _TEXTS += ("withheld_a", "withheld_b", "method_b", "text_a", "text_b", "finish_reason_a", "finish_reason_b", "way")
 
 
-def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def rrhf_rows(votes: list[dict[str, Any]], licence: str = NOT_STATED) -> list[dict[str, Any]]:
     """Rows {"query", "responses", "scores", "ended"}, one a prompt with a score for every different response: the mean
     of its votes (1 won, 0 lost, 0.5 tied); "ended" tells which are whole and not cut at the limit, "abstained" which
     are no answer but say that none is known. "Both bad" makes a
@@ -47,7 +48,7 @@ def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "abstained": [_abstained(vote, side) for side in "ab"],
                     "both_bad": True,
                     "source": "votes",
-                    "licence": "not stated",
+                    "licence": licence,
                     "provenance": [vote],
                 }
             )
@@ -70,7 +71,7 @@ def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "ended": [ended[text] for text in points],
                 "abstained": [abstained[text] for text in points],
                 "source": "votes",
-                "licence": "not stated",
+                "licence": licence,
                 "provenance": group,
             }
         )
@@ -85,7 +86,7 @@ def _abstained(vote: dict[str, Any], side: str) -> bool:
     return vote[f"finish_reason_{side}"] == "abstained"
 
 
-def trl_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def trl_rows(votes: list[dict[str, Any]], licence: str = NOT_STATED) -> list[dict[str, Any]]:
     """Preference rows {"prompt", "chosen", "rejected"} of decided votes, each a list of messages {"role", "content"},
     as TRL's DPO and reward trainers take them."""
     rows = []
@@ -93,11 +94,12 @@ def trl_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if vote["choice"] in ("a", "b"):
             other = "b" if vote["choice"] == "a" else "a"
             chosen, rejected = (_said("assistant", vote[f"text_{side}"]) for side in (vote["choice"], other))
-            rows.append({"prompt": _messages(vote), "chosen": chosen, "rejected": rejected, "provenance": vote})
+            row = {"prompt": _messages(vote), "chosen": chosen, "rejected": rejected}
+            rows.append(row | {"licence": licence, "provenance": vote})
     return rows
 
 
-def kto_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def kto_rows(votes: list[dict[str, Any]], licence: str = NOT_STATED) -> list[dict[str, Any]]:
     """Unpaired rows {"prompt", "completion", "label"} of ties (both answers good) and of "both bad" (neither), as
     TRL's KTO trainer takes them."""
     return [
@@ -105,6 +107,7 @@ def kto_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "prompt": _messages(vote),
             "completion": _said("assistant", vote[f"text_{side}"]),
             "label": vote["choice"] == "tie",
+            "licence": licence,
             "provenance": vote,
         }
         for vote in votes
@@ -124,14 +127,14 @@ def _said(role: str, content: str) -> list[dict[str, str]]:
     return [{"role": role, "content": content}]
 
 
-def write_votes(votes: list[dict[str, Any]], form: str) -> bytes:
-    """Votes in one of FORMATS. Raises UserError for another."""
+def write_votes(votes: list[dict[str, Any]], form: str, licence: str = NOT_STATED) -> bytes:
+    """Votes in one of FORMATS, under a licence, which all but tables state. Raises UserError for another."""
     if form == "rrhf":
-        return as_lines(rrhf_rows(votes))
+        return as_lines(rrhf_rows(votes, licence))
     if form == "trl":
-        return as_lines(trl_rows(votes))
+        return as_lines(trl_rows(votes, licence))
     if form == "kto":
-        return as_lines(kto_rows(votes))
+        return as_lines(kto_rows(votes, licence))
     if form not in FORMATS:
         raise UserError(f"The format {shown(form)} is not known; choose one of: {', '.join(FORMATS)}.")
     table = pd.DataFrame(

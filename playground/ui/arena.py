@@ -51,6 +51,8 @@ class ArenaTab:
                 list(REASONS), label="Reasons (optional): the better answer is …", min_width=280, scale=2
             )
             self.note = gr.Textbox(label="Note (optional)", lines=1, max_lines=4, min_width=220)
+        settings = arena.playground.settings
+        gr.Markdown(settings.consent.replace("{licence}", settings.votes_licence), elem_id="consent")
         with gr.Row():
             self.buttons = [
                 gr.Button(text, elem_id=f"vote-{choice}", interactive=False, min_width=120) for choice, text in _CHOICES

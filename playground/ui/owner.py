@@ -156,7 +156,7 @@ class OwnerTab:
         def save(token: str, method: str, since: str) -> str:
             self.check(token)
             rows = self.arena.votes.rows(method or None, (since or "").strip() or None)
-            return _file(f"votes-{form}.{ending}", write_votes(rows, form))
+            return _file(f"votes-{form}.{ending}", write_votes(rows, form, self.settings.votes_licence))
 
         return save
 
