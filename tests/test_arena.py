@@ -66,9 +66,17 @@ def test_which_lane_is_shown_first_is_chance(arena):
 
 def flat_vote(battle, a, b, choice, **more):
     """A vote of elsewhere between two lanes of the tiny catalogue's arena, as `votes import` reads it."""
-    row = {"battle": battle, "created": "2026-01-01", "voter": "v", "choice": choice, "reasons": [], "note": ""}
-    row |= {"category": "", "hidden": 0, "prompt": "p", "system": "", "earlier": [], "seed": 0, "max_new_tokens": 1}
-    row |= {"software": "s"}
+    row = {
+        "battle": battle,
+        "created": "2026-01-01",
+        "voter": "v",
+        "choice": choice,
+        "reasons": [],
+        "note": "",
+        "way": "page",
+    }
+    row |= {"category": "", "hidden": 0, "prompt": "p", "system": "", "earlier": [], "seed": 0}
+    row |= {"max_new_tokens": 1, "software": "s"}
     for side, lane in (("a", a), ("b", b)):
         request = LaneRequest.parse(lane)
         row |= {f"method_{side}": request.method, f"options_{side}": request.options.model_dump()}

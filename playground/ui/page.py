@@ -7,11 +7,14 @@ import inspect
 import os
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.blocks import BlockFunction
+from gradio.routes import App
 
 from playground.arena import Arena
 from playground.errors import UserError
@@ -196,6 +199,16 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
     page.queue(max_size=256)
+
+    @asynccontextmanager
+    async def guarded(app: App) -> AsyncIterator[None]:
+        """Before the first request: around everything, since Gradio answers for foreign origins outside of what it
+        lets others add."""
+        settings = playground.settings
+        app.middleware_stack = guard = Guard(app.middleware_stack, page, host, settings.hosts, settings.frames)
+        playground.crowd.unread_since = guard.unread_since
+        yield
+
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -203,6 +216,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         css=(_HERE / "page.css").read_text(encoding="utf-8"),
         head=f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         footer_links=["api"],
+        app_kwargs={"lifespan": guarded},
         # Each run that is waited for holds a thread of the server, and there are never more runs than that.
         max_threads=playground.crowd.limits.runs + _OTHER_THREADS,
         max_file_size=_LARGEST_UPLOAD,
@@ -211,9 +225,6 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         prevent_thread_lock=True,
         quiet=not block,
     )
-    settings = playground.settings
-    page.app.middleware_stack = guard = Guard(page.app.middleware_stack, page, host, settings.hosts, settings.frames)
-    playground.crowd.unread_since = guard.unread_since
     if block:
         _say_how_to_open(playground, address)
         # What Docker and Spaces send to end a server; runs under way are then saved as they are.

@@ -156,13 +156,14 @@ def test_training_and_the_owners_acts_need_the_token(served, client):
     config = client.get("/config").json()
     names = {"start": "train-start", "stop": "train-stop", "hide": "owner-hide", "forget": "owner-forget"}
     ids = {c["props"].get("elem_id"): c["id"] for c in config["components"]}
+    values = {c["id"]: c["props"].get("value") for c in config["components"]}
     for name in names.values():
         [event] = [
             d
             for d in config["dependencies"]
             if [ids[name], "click"] in d["targets"] or (ids[name], "click") in map(tuple, d["targets"])
         ]
-        body = {"data": [None] * len(event["inputs"]), "fn_index": event["id"], "session_hash": f"s{name}"}
+        body = {"data": [values.get(i) for i in event["inputs"]], "fn_index": event["id"], "session_hash": f"s{name}"}
         client.post("/gradio_api/queue/join", json=body).raise_for_status()
         told = client.get("/gradio_api/queue/data", params={"session_hash": f"s{name}"}).text
         assert "owner's token" in json.dumps(told), told
