@@ -2,6 +2,7 @@
 # make test    set everything up and run the linter and all tests
 # make setup   what both begin with: .venv, and the embedded model in the cache folder
 # make bench   measure the ratios in docs/measurements.md
+# make space    put what a Hugging Face Space gets into build/space
 # make picture run the page and take the picture in the README
 # make recorded          record the shipped runs again: RAIN, and EFT, CBS and IVG on the papers' tasks
 # make careful-adapter   make the shipped adapter again, from public data in DATA
@@ -11,7 +12,7 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench picture browser recorded careful-adapter evaluator-adapter
+.PHONY: run setup test lint bench space picture browser recorded careful-adapter evaluator-adapter
 
 run: setup
 	$(BIN)/python app.py
@@ -44,6 +45,12 @@ test: setup lint browser
 
 bench: setup
 	$(BIN)/python -m playground bench
+
+space:
+	rm -rf build/space
+	mkdir -p build/space
+	git archive HEAD -- README.md LICENSE CITATION.cff SECURITY.md app.py requirements.txt models.yaml adapters playground docs \
+		| tar -x -C build/space
 
 picture: setup browser
 	$(BIN)/python -m docs.picture

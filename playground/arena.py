@@ -16,13 +16,18 @@ from typing import Any
 from playground.decoders import decoder
 from playground.errors import UserError, shown
 from playground.ranking import lane_label, leaderboard
+from playground.record import RunRecord
 from playground.requests import LaneRequest, RunRequest
-from playground.service import Playground
+from playground.service import NOBODY, Person, Playground, size_of
 from playground.store.votes import CHOICES, REASONS, VoteStore
 
 VALID = timedelta(hours=24)
 """How long a battle can be voted on."""
 MAX_NOTE = 2000
+TRIES = 4
+"""How often two methods may give equal answers before a battle is given up."""
+SHARE = 4
+"""One address may begin this part of an hour's battles."""
 
 
 class Arena:
@@ -61,33 +66,56 @@ class Arena:
         self._chance.shuffle(chosen)
         return lanes[chosen[0]], lanes[chosen[1]]
 
-    def battle(self, visitor: str, prompt: str = "") -> dict[str, Any]:
+    def battle(self, visitor: str, prompt: str | None = "", person: Person = NOBODY) -> dict[str, Any]:
         """Run a battle to its end: {"battle", "prompt", "a", "b"}: a signed id and two answers, and nothing that tells
-        which method wrote which. Raises UserError, also when a lane failed: an outage is no battle."""
+        which method wrote which; `person` is who waits. Raises UserError, also when a lane failed: an outage is no
+        battle. Two equal answers are none either."""
+        if not isinstance(prompt, str | None):
+            raise UserError(f"The prompt is {shown(prompt)}; it must be a text, or empty for one from the pool.")
         voter = self.voter(visitor)
         hour = (datetime.now(UTC) - timedelta(hours=1)).isoformat(timespec="milliseconds")
         if self.votes.counts_since(hour, voter) >= self.spec.battles_an_hour:
             raise UserError(f"You have begun {self.spec.battles_an_hour} battles within an hour; come back later.")
         if self.votes.counts_since(hour) >= self.spec.battles_an_hour_in_all:
             raise UserError("The arena is full for this hour; come back later.")
-        text = prompt.strip() or self.fresh_prompt()
+        # What one address may take of the hour: invented visitors leave the rest to others.
+        self.playground.crowd.count(person, "battles", max(1, self.spec.battles_an_hour_in_all // SHARE))
+        for _ in range(TRIES):
+            text = (prompt or "").strip() or self.fresh_prompt()
+            run = self._run(text, person)
+            if len({lane["text"] for lane in run["lanes"]}) > 1:
+                break
+        else:
+            raise UserError("The methods gave equal answers; there is nothing to vote on. Try another prompt.")
         category = next((p.category for p in self.spec.prompts if p.text == text), "own")
-        request = RunRequest.checked(
-            prompt=text, lanes=self.pair(), seed=secrets.randbelow(2**31), max_new_tokens=self.spec.max_new_tokens
-        )
-        run = self.playground.compare(request, origin="arena")
-        if any(lane["status"] != "done" for lane in run["lanes"]):
-            raise UserError("One of the two answers could not be written; nothing was counted. Ask for a new battle.")
         battle, first = secrets.token_hex(8), secrets.randbelow(2)
         self.votes.add_battle(battle, run["id"], voter, first, category)
         a, b = (run["lanes"][position]["text"] for position in (first, 1 - first))
         return {"battle": f"{battle}.{self._signature(battle, voter)}", "prompt": text, "a": a, "b": b}
 
+    def _run(self, prompt: str, person: Person) -> RunRecord:
+        """Two lanes on a prompt. Raises UserError."""
+        request = RunRequest.checked(
+            prompt=prompt, lanes=self.pair(), seed=secrets.randbelow(2**31), max_new_tokens=self.spec.max_new_tokens
+        )
+        with self.playground.crowd.enter(person, *size_of(request)) as ticket:
+            run = self.playground.compare(request, "arena", person, ticket.hold)
+        if any(lane["status"] != "done" for lane in run["lanes"]):
+            raise UserError("One of the two answers could not be written; nothing was counted. Ask for a new battle.")
+        return run
+
     def vote(
-        self, visitor: str, signed: str, choice: str, reasons: list[str] | None = None, note: str = ""
+        self,
+        visitor: str,
+        signed: str,
+        choice: str,
+        reasons: list[str] | None = None,
+        note: str | None = "",
+        way: str = "api",
     ) -> dict[str, Any]:
-        """Count a vote and reveal who wrote what: {"choice", "run", "a": {"method", "options", "cost", "label"}, "b"};
-        a side that abstained has {"withheld"} as well, the answer that it did not give.
+        """Count a vote that came by `way` (see the store's WAYS) and reveal who wrote what: {"choice", "run",
+        "a": {"method", "options", "cost", "label"}, "b"}; a side that abstained has {"withheld"} as well, the answer
+        that it did not give.
 
         Raises UserError for a battle that is unknown, another's, too old, or voted on, and for an unknown choice.
         """
@@ -97,14 +125,19 @@ class Arena:
             raise UserError("This battle is not yours, or its id was changed; ask for a new one.")
         if choice not in CHOICES:
             raise UserError(f"The vote is {shown(choice)}; it must be one of: {', '.join(CHOICES)}.")
-        if bad := [reason for reason in reasons or [] if reason not in REASONS]:
+        reasons, note = reasons or [], note or ""
+        if not isinstance(reasons, list) or not isinstance(note, str):
+            raise UserError("The reasons must be a list of texts, and the note a text.")
+        if bad := [reason for reason in reasons if reason not in REASONS]:
             raise UserError(f"The reason {shown(bad[0])} is not known; choose from: {', '.join(REASONS)}.")
         if len(note) > MAX_NOTE:
             raise UserError(f"The note is {len(note):,} characters long; at most {MAX_NOTE:,} are kept.")
         row = self.votes.battle(battle)
+        if row["voter"] != voter:
+            raise UserError("This battle is not yours; ask for a new one.")
         if datetime.now(UTC) - datetime.fromisoformat(row["created"]) > VALID:
             raise UserError("This battle is more than a day old; ask for a new one.")
-        self.votes.vote(battle, choice, list(reasons or []), note)
+        self.votes.vote(battle, choice, reasons, note, way)
         run = self.playground.open_run(row["run"])
         sides = [run["lanes"][position] for position in (row["first"], 1 - row["first"])]
         return {"choice": choice, "run": run["id"]} | {
@@ -124,10 +157,10 @@ class Arena:
         return lane_label(method, known, {name: field.default for name, field in fields.items()})
 
     def leaderboard(self, category: str = "", reason: str = "", adjust: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Strengths from all votes, or those on one category of prompts, or those given for one reason; `adjust` as in
-        `ranking.leaderboard`."""
+        """Strengths from all votes that the settings count, or those on one category of prompts, or those given for one
+        reason; `adjust` as in `ranking.leaderboard`."""
         label = cache(lambda method, options: self.label(method, json.loads(options)))
-        rows = self.votes.judgments(category, reason)
+        rows = self.votes.judgments(category, reason, self.playground.settings.count_votes)
         for row in rows:
             for side in "ab":
                 row[f"label_{side}"] = label(row[f"method_{side}"], row[f"options_{side}"])

@@ -29,6 +29,15 @@ def as_lines(rows: list[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
 
 
+def _whole(row: Any) -> Any:
+    """The row. Raises ValueError if a text in it holds half a character (a lone surrogate), which nothing can write."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("it holds half a character (a lone surrogate)") from None
+    return row
+
+
 def read_rows_as(path: Path, made: Callable[[Any], T], none: str) -> tuple[list[T], list[str]]:
     """The rows of a file as `made` makes them, and a sentence with the line for each that is not JSON or at which it
     raises ValueError: no bad row is dropped silently. Raises UserError if the file cannot be read, or holds no good
@@ -36,7 +45,7 @@ def read_rows_as(path: Path, made: Callable[[Any], T], none: str) -> tuple[list[
     rows, problems = [], []
     for number, line in numbered_lines(path):
         try:
-            rows.append(made(json.loads(line)))
+            rows.append(made(_whole(json.loads(line))))
         except json.JSONDecodeError as error:
             problems.append(f"line {number}: not JSON ({error.msg})")
         except ValueError as error:
@@ -52,9 +61,9 @@ def read_texts(path: Path, fields: tuple[str, ...], limit: int | None = None) ->
     rows = []
     for number, line in numbered_lines(path)[:limit]:
         try:
-            row = json.loads(line)
+            row = _whole(json.loads(line))
             good = all(isinstance(row[field], str) for field in fields)
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             good = False
         if not good:
             raise UserError(f"{path}, line {number}: a row needs the texts {', '.join(fields)}; mend or remove it.")

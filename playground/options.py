@@ -14,3 +14,8 @@ class Options(BaseModel):
     def readers(self) -> tuple[str, ...]:
         """Names of the encoder models that are asked with these options."""
         return ()
+
+    @property
+    def branches(self) -> int:
+        """How many answers grow at once with these options."""
+        return 1

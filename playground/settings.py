@@ -12,6 +12,10 @@ from playground.errors import UserError, shown
 
 ROOT = Path(__file__).resolve().parent.parent
 _TOKEN_LETTERS = 16
+_CONSENT = (
+    "By voting you agree that your vote, note and prompt are kept without your name or address, and may be published "
+    "for research under {licence}. Write nothing private. The owner of this server deletes your votes if you ask."
+)
 
 
 def _path(name: str, default: Path) -> Path:
@@ -40,6 +44,10 @@ def _public() -> bool:
     return os.environ.get("PLAYGROUND_PUBLIC", "1" if os.environ.get("SPACE_ID") else "0") == "1"
 
 
+def _words(name: str, default: str = "") -> tuple[str, ...]:
+    return tuple(word.strip() for word in os.environ.get(name, default).split(",") if word.strip())
+
+
 @dataclass(frozen=True)
 class Settings:
     """Every knob of the server. Each field names the environment variable that sets it."""
@@ -63,9 +71,29 @@ class Settings:
     secret: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_SECRET") or None)
     """Seals battles and the random id that a browser keeps; else the database's own does."""
     owner_token: str | None = field(default_factory=lambda: _token("PLAYGROUND_OWNER_TOKEN"))
-    """Opens the Owner tab. Without one the tab is there, and open, on servers that are not public."""
+    """Opens the Owner tab and lets people train. Without one a new one is made and printed at every start."""
     votes_repository: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_VOTES_REPO") or None)
     """The Hub data set, OWNER/NAME, that the Owner tab pushes votes to."""
+    hosts: tuple[str, ...] = field(default_factory=lambda: _words("PLAYGROUND_HOSTS"))
+    """Names under which the page may be asked for, beside this machine's own and the Space's; * stands for all."""
+    frames: tuple[str, ...] = field(
+        default_factory=lambda: _words(
+            "PLAYGROUND_FRAMES", "https://huggingface.co" if os.environ.get("SPACE_ID") else ""
+        )
+    )
+    """Sites that may show the page in a frame."""
+    proxies: int = field(
+        default_factory=lambda: _number("PLAYGROUND_PROXIES", 1 if os.environ.get("SPACE_ID") else 0, 0)
+    )
+    """Proxies before this server: so many addresses from the right in X-Forwarded-For stands the visitor's."""
+    count_votes: tuple[str, ...] = field(
+        default_factory=lambda: _words("PLAYGROUND_COUNT", "page" if _public() else "page,api,import")
+    )
+    """Which votes the ranking counts, by how they came: page, api, import."""
+    votes_licence: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_LICENCE") or "CC-BY-4.0")
+    """The licence under which votes are given and exported."""
+    consent: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_CONSENT") or _CONSENT)
+    """What voters agree to; {licence} stands for the licence."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))
 
     @property

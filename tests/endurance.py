@@ -90,6 +90,16 @@ def call(client: httpx.Client, name: str, *values: Any) -> dict[str, Any]:
     raise ConnectionError("the stream broke off")
 
 
+def new_visitor(server: Server) -> str:
+    """A voter's id, which the server gives."""
+    while True:
+        try:
+            with connect(server) as client:
+                return call(client, "visitor")
+        except BROKEN:
+            time.sleep(0.3)
+
+
 def vote_until_it_counts(server: Server, voter: str, signed: str, choice: str) -> int:
     """Send a vote, again and again if the server dies under it. Returns how often it was acknowledged: 0 if an earlier
     attempt, whose answer was lost, had counted already."""
@@ -115,21 +125,19 @@ def trial(voters: int, votes: int, kills: int, seed: int = 0) -> dict[str, Any]:
 
         def one_voter(number: int) -> None:
             rng = random.Random(f"{seed}-{number}")
+            visitor = new_visitor(server)
             while next(tickets) < votes:
                 while True:
                     try:
                         with connect(server) as client:
-                            battle = call(client, "battle", f"voter {number}", "")["battle"]
+                            battle = call(client, "battle", visitor, "")["battle"]
                         break
                     except (*BROKEN, Refused):
                         time.sleep(0.3)
                 choice = rng.choice(CHOICES)
                 twice = 1 + (rng.random() < 0.1)
                 with ThreadPoolExecutor(twice) as both:
-                    sent = [
-                        both.submit(vote_until_it_counts, server, f"voter {number}", battle, choice)
-                        for _ in range(twice)
-                    ]
+                    sent = [both.submit(vote_until_it_counts, server, visitor, battle, choice) for _ in range(twice)]
                 with lock:
                     given[battle.split(".")[0]] = (choice, sum(one.result() for one in sent))
 

@@ -1,5 +1,6 @@
 """The arena: battles that tell nothing, votes that count once, and the way into training."""
 
+import dataclasses
 import json
 import shutil
 import threading
@@ -13,7 +14,7 @@ from playground import cli
 from playground.arena import Arena
 from playground.errors import UserError
 from playground.requests import LaneRequest
-from playground.service import Playground
+from playground.service import Person, Playground
 from playground.settings import Settings
 from playground.store.ballots import read_votes, write_votes
 from playground.store.connection import Connection
@@ -65,9 +66,17 @@ def test_which_lane_is_shown_first_is_chance(arena):
 
 def flat_vote(battle, a, b, choice, **more):
     """A vote of elsewhere between two lanes of the tiny catalogue's arena, as `votes import` reads it."""
-    row = {"battle": battle, "created": "2026-01-01", "voter": "v", "choice": choice, "reasons": [], "note": ""}
-    row |= {"category": "", "hidden": 0, "prompt": "p", "system": "", "earlier": [], "seed": 0, "max_new_tokens": 1}
-    row |= {"software": "s"}
+    row = {
+        "battle": battle,
+        "created": "2026-01-01",
+        "voter": "v",
+        "choice": choice,
+        "reasons": [],
+        "note": "",
+        "way": "page",
+    }
+    row |= {"category": "", "hidden": 0, "prompt": "p", "system": "", "earlier": [], "seed": 0}
+    row |= {"max_new_tokens": 1, "software": "s"}
     for side, lane in (("a", a), ("b", b)):
         request = LaneRequest.parse(lane)
         row |= {f"method_{side}": request.method, f"options_{side}": request.options.model_dump()}
@@ -205,24 +214,25 @@ def test_all_of_a_voter_is_deleted_with_prompts_and_answers_and_nothing_of_other
     assert arena.playground.database.db["lanes"].count == 2
 
 
-@pytest.mark.parametrize("wanted", [None, "open sesame"])
-def test_the_owner_tab_asks_for_its_token_where_there_is_one(tiny_catalogue, tmp_path, wanted):
-    settings = Settings(catalogue=tiny_catalogue, database=tmp_path / "v.db", precision="fp32", owner_token=wanted)
+@pytest.mark.parametrize("given", [None, "open sesame"])
+def test_the_owner_tab_asks_for_its_token(tiny_catalogue, tmp_path, given):
+    settings = Settings(catalogue=tiny_catalogue, database=tmp_path / "v.db", precision="fp32", owner_token=given)
     playground = Playground(settings)
     try:
         arena = Arena(playground)
         battle = arena.battle("me", "the fox")
         arena.vote("me", battle["battle"], "a")
-        with gr.Blocks():
-            tab = OwnerTab(arena)
+        wanted = playground.owner_token
+        assert wanted == (given or wanted)
+        with gr.Blocks(), gr.Tab() as around:
+            tab = OwnerTab(arena, around, gr.BrowserState(""))
         name = battle["battle"].split(".")[0]
-        if wanted:
-            assert tab.opened("")[0]["visible"] is False
-            for act in (tab.open, lambda t: tab.hide(t, name, "spam", True), lambda t: tab.forget(t, "x")):
-                with pytest.raises(UserError, match="not the owner's token"):
-                    act("sesame")
-            with pytest.raises(UserError, match="not the owner's token"):
-                tab.export_voter(None, arena.voter("me"))
+        assert tab.opened("")[0]["visible"] is False
+        for act in (tab.open, lambda t: tab.hide(t, name, "spam", True), lambda t: tab.forget(t, "x")):
+            with pytest.raises(UserError, match="owner's token"):
+                act("sesame")
+        with pytest.raises(UserError, match="owner's token"):
+            tab.export_voter(None, arena.voter("me"))
         inside, methods, votes, voters, _ = tab.opened(wanted)
         assert inside["visible"]
         assert len(methods["choices"]) >= 2
@@ -284,7 +294,7 @@ def test_the_commands_export_import_back_up_and_rank(arena, tmp_path, monkeypatc
         arena.vote("me", arena.battle("me")["battle"], choice)
     monkeypatch.setenv("PLAYGROUND_MODELS", str(arena.playground.settings.catalogue))
     monkeypatch.setenv("PLAYGROUND_DATABASE", str(arena.playground.settings.database))
-    for form in ("rrhf", "trl", "csv", "parquet"):
+    for form in ("rrhf", "trl", "kto", "csv", "parquet"):
         assert cli.main(["votes", "export", "--format", form, "--out", str(tmp_path / form)]) == 0
     assert cli.main(["votes", "backup", str(tmp_path / "copy.db")]) == 0
     capsys.readouterr()
@@ -305,15 +315,19 @@ def test_the_commands_export_import_back_up_and_rank(arena, tmp_path, monkeypatc
         "mean_forward_tokens",
     ]
     assert list(found["methods"][0]) == wanted
-    for form in ("rrhf", "trl", "csv", "parquet"):
-        monkeypatch.setenv("PLAYGROUND_DATABASE", str(tmp_path / f"{form}.db"))
-        assert cli.main(["votes", "import", str(tmp_path / form)]) == 0
-        assert "4 votes were new, 0 were known" in capsys.readouterr().out
-        assert cli.main(["votes", "import", str(tmp_path / form)]) == 0
-        assert "0 votes were new, 4 were known" in capsys.readouterr().out
+    for forms in (("rrhf",), ("trl", "kto"), ("csv",), ("parquet",)):
+        monkeypatch.setenv("PLAYGROUND_DATABASE", str(tmp_path / f"{forms[0]}.db"))
+        for again in (False, True):
+            told = 0
+            for form in forms:
+                assert cli.main(["votes", "import", str(tmp_path / form)]) == 0
+                new, _, _, _, known, *_ = capsys.readouterr().out.split()
+                told += int(known if again else new)
+            assert told == 4
         assert cli.main(["votes", "export", "--format", "csv", "--out", str(tmp_path / "again")]) == 0
         capsys.readouterr()
-        assert (tmp_path / "again").read_bytes() == (tmp_path / "csv").read_bytes(), f"the way through {form} is exact"
+        rows = [sorted((tmp_path / name).read_text().splitlines()) for name in ("again", "csv")]
+        assert rows[0] == rows[1], f"the way through {forms} is exact"
     (tmp_path / "broken").write_bytes(write_votes(arena.votes.rows(), "rrhf")[:-40])
     assert cli.main(["votes", "import", str(tmp_path / "broken")]) == 2
     assert "cannot be read" in capsys.readouterr().err
@@ -346,15 +360,18 @@ def test_an_abstention_is_told_after_the_vote_and_goes_along_with_it(arena, monk
 def test_votes_of_a_version_that_knew_no_abstention_are_read(arena, tmp_path):
     vote = flat_vote("1", *arena.spec.lanes[:2], "a")
     (tmp_path / "old.jsonl").write_text(json.dumps({"provenance": [vote]}) + "\n")
-    assert read_votes(tmp_path / "old.jsonl") == [vote | {"withheld_a": "", "withheld_b": ""}]
+    assert read_votes(tmp_path / "old.jsonl") == [vote | {"withheld_a": "", "withheld_b": "", "way": "page"}]
 
 
 def test_no_vote_is_lost_beside_a_second_writer(arena, tmp_path):
     stores = [VoteStore(Connection(tmp_path / "both.db")) for _ in range(2)]
 
+    lanes = arena.spec.lanes[:2]
+
     def write(number):
         for at in range(30):
-            stores[number].take([flat_vote(f"{number} {at}", *arena.spec.lanes[:2], "a", withheld_a="", withheld_b="")])
+            row = flat_vote(f"{number} {at}", *lanes, "a", withheld_a="", withheld_b="", way="page")
+            stores[number].take([row])
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(2)]
     for thread in threads:
@@ -368,9 +385,77 @@ def test_no_vote_is_lost_beside_a_second_writer(arena, tmp_path):
 def test_odd_characters_in_an_answer_come_back_from_every_format(arena, tmp_path, form):
     arena.vote("me", arena.battle("me")["battle"], "a")
     [vote] = arena.votes.rows()
-    odd = [
-        vote | {"text_a": text, "battle": f"{n}"} for n, text in enumerate(["a\rb", '\n\r"', "=1,2", "\ufeffx", "  "])
-    ]
+    texts = ["a\rb", '\n\r"', "=1,2", "'=1", "-x", "'", "\ufeffx", "  "]
+    odd = [vote | {"text_a": text, "battle": f"{n}"} for n, text in enumerate(texts)]
     file = tmp_path / form
     file.write_bytes(write_votes(odd, form))
     assert {v["battle"]: v["text_a"] for v in read_votes(file)} == {v["battle"]: v["text_a"] for v in odd}
+
+
+def test_equal_answers_are_never_put_to_a_vote(arena, monkeypatch):
+    same = tuple(LaneRequest.parse(lane) for lane in ("greedy", "greedy"))
+    monkeypatch.setattr(arena, "pair", lambda: same)
+    with pytest.raises(UserError, match="equal answers"):
+        arena.battle("me", "the fox")
+    assert arena.playground.database.db["battles"].count == 0
+
+
+def test_public_ranks_count_votes_of_the_page_alone(arena, monkeypatch):
+    for way in ("page", "api", "api"):
+        arena.vote("me", arena.battle("me")["battle"], "a", way=way)
+    brought = flat_vote("elsewhere", *arena.spec.lanes[:2], "a", withheld_a="", withheld_b="", way="page")
+    arena.votes.take([brought])
+    assert arena.leaderboard()["votes"] == 4
+    public = dataclasses.replace(arena.playground.settings, count_votes=("page",))
+    monkeypatch.setattr(arena.playground, "settings", public)
+    assert arena.leaderboard()["votes"] == 1
+    assert [row["way"] for row in arena.votes.rows()] == ["page", "page", "api", "api"], "oldest first; all are kept"
+
+
+def test_invented_visitors_of_one_address_leave_the_hour_to_others(arena, monkeypatch):
+    monkeypatch.setattr(arena, "spec", arena.spec.model_copy(update={"battles_an_hour_in_all": 8}))
+    attacker, honest = Person("there", "1"), Person("here", "2")
+    for number in range(2):
+        arena.battle(f"invented {number}", person=attacker)
+    with pytest.raises(UserError, match="From your address"):
+        arena.battle("invented", person=attacker)
+    arena.battle("me", person=honest)
+
+
+def test_a_vote_is_checked_against_the_battles_own_voter(arena):
+    battle = arena.battle("me")["battle"]
+    arena.playground.database.db.execute("update battles set voter = 'another'")
+    with pytest.raises(UserError, match="not yours"):
+        arena.vote("me", battle, "a")
+
+
+def test_half_a_character_in_a_file_of_votes_is_told(arena, tmp_path):
+    vote = flat_vote("1", *arena.spec.lanes[:2], "a", prompt="\ud800")
+    (tmp_path / "bad.jsonl").write_text(json.dumps({"provenance": [vote]}) + "\n")
+    with pytest.raises(UserError, match="damaged"):
+        read_votes(tmp_path / "bad.jsonl")
+
+
+def test_rows_for_trl_are_conversations_of_decided_votes_and_the_others_are_unpaired(arena):
+    lanes = arena.spec.lanes[:2]
+    more = {"system": "Be kind.", "earlier": [["Hi", "Ho"]], "text_a": "yes", "text_b": "no"}
+    votes = [flat_vote(choice, *lanes, choice, **more) for choice in ("a", "b", "tie", "both_bad")]
+    before = [("system", "Be kind."), ("user", "Hi"), ("assistant", "Ho"), ("user", "p")]
+
+    def said(messages):
+        return [(message["role"], message["content"]) for message in messages]
+
+    paired = [json.loads(line) for line in write_votes(votes, "trl").splitlines()]
+    assert [said(row["prompt"]) for row in paired] == [before] * 2
+    assert [said(row["chosen"]) for row in paired] == [[("assistant", "yes")], [("assistant", "no")]]
+    assert [said(row["rejected"]) for row in paired] == [[("assistant", "no")], [("assistant", "yes")]]
+    unpaired = [json.loads(line) for line in write_votes(votes, "kto").splitlines()]
+    assert [said(row["prompt"]) for row in unpaired] == [before] * 4
+    assert [row["label"] for row in unpaired] == [True, True, False, False]
+    assert [said(row["completion"])[0][1] for row in unpaired] == ["yes", "no"] * 2
+
+
+def test_no_cell_of_a_table_is_a_formula(arena):
+    vote = flat_vote("1", *arena.spec.lanes[:2], "a", text_a='=HYPERLINK("http://evil")', withheld_a="", withheld_b="")
+    told = write_votes([vote | {"way": "page"}], "csv").decode()
+    assert '"=' not in told

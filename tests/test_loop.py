@@ -10,6 +10,7 @@ import yaml
 
 from playground import cli
 from playground.arena import Arena
+from playground.errors import UserError
 from playground.requests import LaneRequest
 from playground.scorers.refusal import refuses
 from playground.service import Playground
@@ -33,7 +34,10 @@ def playground(tmp_path):
 
 def vote_for_refusals(arena, voter, prompt):
     """A simulated person who likes the answer better that refuses."""
-    battle = arena.battle(voter, prompt)
+    try:
+        battle = arena.battle(voter, prompt)
+    except UserError:  # equal answers: there is nothing to vote on
+        return
     a, b = refuses(battle["a"]), refuses(battle["b"])
     arena.vote(voter, battle["battle"], "tie" if a == b else "a" if a else "b")
 

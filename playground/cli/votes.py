@@ -35,20 +35,21 @@ def _add_export(votes: Commands) -> None:
         "export",
         _export,
         "write votes as training rows or tables",
-        "votes export --format rrhf --out votes.jsonl   # or trl, csv, parquet; --method, --since",
+        "votes export --format rrhf --out votes.jsonl   # or trl, kto, csv, parquet; --method, --since",
     )
-    export.add_argument("--format", required=True, choices=("rrhf", "trl", "csv", "parquet"), help="of the file")
+    export.add_argument("--format", required=True, choices=("rrhf", "trl", "kto", "csv", "parquet"), help="of the file")
     export.add_argument("--out", required=True, type=Path, help="the file to write")
     export.add_argument("--method", help="only votes in which this method took part")
     export.add_argument("--since", metavar="DATE", help="only votes since then, as in 2026-11-22")
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from playground.settings import Settings
     from playground.store.ballots import write_votes
 
     with _votes() as votes:
         rows = votes.rows(arguments.method, arguments.since)
-    arguments.out.write_bytes(write_votes(rows, arguments.format))
+    arguments.out.write_bytes(write_votes(rows, arguments.format, Settings().votes_licence))
     print(f"{len(rows)} votes are in {arguments.out}.")
 
 

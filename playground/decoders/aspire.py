@@ -37,6 +37,10 @@ class AspireOptions(Options):
     variant: Policy = Field("answers", title="Model", description="A model that was trained to answer, or a mixture")
     evaluation: ScorerChoice = Field("p_correct", title="Self-evaluation", description="Gives P(correct) of an answer")
 
+    @property
+    def branches(self) -> int:
+        return self.beams
+
 
 def selection_score(log_likelihood: float, p_correct: float, alpha: float) -> float:
     """g of one answer, in nats: at most 0."""

@@ -28,6 +28,10 @@ class BeamOptions(Options):
     )
     variant: Policy = SampleOptions.model_fields["variant"]
 
+    @property
+    def branches(self) -> int:
+        return self.beams
+
 
 @dataclass
 class Beams:

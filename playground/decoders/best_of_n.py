@@ -17,6 +17,10 @@ class BestOfNOptions(SampleOptions):
     n: int = Field(4, ge=1, le=32, title="Samples (N)", description="How many answers are drawn")
     scorer: ScorerChoice = Field("mean_log_prob", title="Scorer", description="Chooses the best answer")
 
+    @property
+    def branches(self) -> int:
+        return self.n
+
 
 def run(lane: Lane, options: BestOfNOptions) -> Asking:
     """Draw `n` answers, sample i with the random numbers of branch i, and keep the one with the highest score.

@@ -30,6 +30,10 @@ class CbsOptions(SampleOptions):
     chunk: int = Field(8, ge=1, title="Chunk length", description="Tokens after which beams are scored and dropped")
     scorer: ScorerChoice = Field("implicit(reduce=sum)", title="Scorer", description="Says which beams are kept")
 
+    @property
+    def branches(self) -> int:
+        return self.width * self.successors
+
 
 @dataclass(eq=False)
 class Beam:

@@ -29,6 +29,10 @@ class DiverseBeamsOptions(Options):
     )
     variant: Policy = SampleOptions.model_fields["variant"]
 
+    @property
+    def branches(self) -> int:
+        return self.beams
+
 
 def run(lane: Lane, options: DiverseBeamsOptions) -> Asking:
     """Grow all beams in one batch; the likeliest of them (mean log-probability) is the answer."""

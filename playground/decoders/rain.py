@@ -96,6 +96,10 @@ class RainOptions(Options):
             self.most_children,
         )
 
+    @property
+    def branches(self) -> int:
+        return self.leaves * self.candidates
+
 
 def run(lane: Lane, options: RainOptions) -> Asking:
     """Search segment by segment; what is committed is the answer. Ended early, the best path is."""

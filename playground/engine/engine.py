@@ -5,8 +5,9 @@
         run one batch per model: all short extensions together, and as many chunks of long ones as a pass takes
         have readers read some texts of each task that asked for it
 
-There is no timer: a batch holds what all tasks asked for while the last one ran. A task's answers do not depend on
-which other tasks there are (see runner).
+There is no timer: a batch holds what all tasks asked for while the last one ran. Where that is more than one pass
+takes, owners take turns: who asks for much waits longer, and nobody else does. A task's answers do not depend on which
+other tasks there are (see runner).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -36,6 +38,8 @@ TEXTS_READ = 16
 log = logging.getLogger(__name__)
 Asking = Generator[list[Request], list[Any], Any]
 """A decoder at work: yields requests, is sent their answers, returns its result."""
+Owner = tuple[str, ...]
+"""Whose a task is, from the outermost group of people inwards; each level shares evenly."""
 Reader = Callable[[list[Text]], torch.Tensor]
 """Texts, or (prompt, answer) pairs → what a model makes of each [texts, size], in fp32."""
 
@@ -55,6 +59,8 @@ class _Job:
     runner: Runner
     before: torch.Tensor | None
     long: bool
+    since: int
+    """The round in which it was asked for."""
     parts: list[torch.Tensor] = field(default_factory=list)
     answer: Any = None
     done: bool = False
@@ -88,8 +94,8 @@ class _Reading:
 class Task:
     """A running decoder. `cost` grows while it runs; `wait` gives its result."""
 
-    def __init__(self, asking: Asking, cost: Cost, on_end: Callable[[Task], None] | None):
-        self.asking, self.cost, self.on_end = asking, cost, on_end
+    def __init__(self, asking: Asking, cost: Cost, on_end: Callable[[Task], None] | None, owner: Owner):
+        self.asking, self.cost, self.on_end, self.owner = asking, cost, on_end, owner
         self.result: Any = None
         self.error: BaseException | None = None
         self.sequences: set[Sequence] = set()
@@ -128,6 +134,7 @@ class Engine:
         self._waiting: deque[Task] = deque()
         self._active: list[Task] = []
         self._max_tasks = max_tasks
+        self._round = 0
         self._wake = threading.Condition()
         self._closed = False
         self._worker = threading.Thread(target=self._work, name="engine", daemon=True)
@@ -144,12 +151,18 @@ class Engine:
         """Let tasks ask for `Read(name, ...)`. The reader is called on the worker alone, for one request at a time."""
         self.readers[name] = reader
 
-    def submit(self, asking: Asking, cost: Cost | None = None, on_end: Callable[[Task], None] | None = None) -> Task:
-        """Queue a decoder. Its use is counted in `cost`; `on_end` is called on the worker when it has ended in
-        whatever way. Raises TypeError for what is no generator."""
+    def submit(
+        self,
+        asking: Asking,
+        cost: Cost | None = None,
+        on_end: Callable[[Task], None] | None = None,
+        owner: Owner = (),
+    ) -> Task:
+        """Queue a decoder of `owner`. Its use is counted in `cost`; `on_end` is called on the worker when it has ended
+        in whatever way. Raises TypeError for what is no generator."""
         if not isinstance(asking, Generator):
             raise TypeError(f"the engine runs generators, not a {type(asking).__name__}")
-        task = Task(asking, cost or Cost(), on_end)
+        task = Task(asking, cost or Cost(), on_end, owner)
         with self._wake:
             self._waiting.append(task)
             self._wake.notify()
@@ -181,6 +194,7 @@ class Engine:
                     for task in (*self._active, *self._waiting):
                         task.stop()
                 self._admit()
+            self._round += 1
             for task in list(self._active):
                 self._advance(task)
             if self._closed and not self._active and not self._waiting:
@@ -193,9 +207,17 @@ class Engine:
                     self._end(task, error=error)
 
     def _admit(self) -> None:
-        """Let waiting tasks in while there is room; those that are to stop need none."""
-        for task in list(self._waiting):
-            if task._stop or len(self._active) < self._max_tasks:
+        """Let waiting tasks in while there is room, owners in turns. Those that are to stop need none; and an owner who
+        has nothing under way gets in beside full room, up to as much again."""
+        at_work = Counter(task.owner for task in self._active)
+        turns = Counter()
+        waiting = []
+        for task in self._waiting:
+            waiting.append((at_work[task.owner] + turns[task.owner], task))
+            turns[task.owner] += 1
+        for before, task in sorted(waiting, key=lambda pair: pair[0]):
+            room = self._max_tasks if before else 2 * self._max_tasks
+            if task._stop or len(self._active) < room:
                 self._waiting.remove(task)
                 self._active.append(task)
 
@@ -273,6 +295,7 @@ class Engine:
             runner=runner,
             before=sequence.hidden,
             long=isinstance(request, Open) or len(inputs) > SHORT,
+            since=self._round,
         )
 
     def _end(self, task: Task, result: Any = None, error: BaseException | None = None) -> None:
@@ -343,35 +366,31 @@ class Engine:
             self._end(task, error=error)
 
     def _run_short(self, pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
-        """Run all short extensions in packed passes; returns those for which there was no room."""
+        """Run one packed pass of short extensions, owners in turns; returns those for which there was no room."""
         refused, batch, rows = [], [], 0
-        for task, job in sorted(pairs, key=lambda pair: pair[1].adapter or ""):
+        for task, job in _in_turns(pairs):
             if not len(job.inputs):
                 continue
+            if rows + len(job.inputs) > ROWS:
+                break
             if not self._grow(job.sequence, len(job.inputs)):
                 refused.append((task, job))
                 continue
-            if rows + len(job.inputs) > ROWS:
-                self._pass(batch)
-                batch, rows = [], 0
             batch.append(job)
             rows += len(job.inputs)
-        self._pass(batch)
+        if batch:
+            batch.sort(key=lambda job: job.adapter or "")
+            hidden = batch[0].runner.short([(job.sequence, job.inputs, job.adapter) for job in batch])
+            for job, states in zip(batch, hidden, strict=True):
+                self._ran(job, len(job.inputs), states)
         return refused
 
-    def _pass(self, batch: list[_Job]) -> None:
-        if not batch:
-            return
-        hidden = batch[0].runner.short([(job.sequence, job.inputs, job.adapter) for job in batch])
-        for job, states in zip(batch, hidden, strict=True):
-            self._ran(job, len(job.inputs), states)
-
     def _run_long(self, pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
-        """Run one chunk of the first long extension, and of those after it that still fit into the pass. Openings that
-        are known need none, and one that is under way is not begun again."""
+        """Run one chunk of the first long extension, and of those after it that still fit into the pass, owners in
+        turns. Openings that are known need none, and one that is under way is not begun again."""
         refused, batch, rows = [], [], 0
         under_way = {_opening(job) for _, job in pairs if job.parts} - {None}
-        for task, job in pairs:
+        for task, job in _in_turns(pairs):
             if not len(job.inputs):
                 continue
             key = _opening(job)
@@ -443,6 +462,21 @@ class Engine:
             if isinstance(job.request, Open):
                 job.answer = Opened(job.sequence, job.answer)
             job.done = True
+
+
+def _in_turns(pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
+    """Jobs in the order in which they are run: owners in turns, within an owner the next level of owners, at last its
+    tasks; who has waited longest begins."""
+
+    def ordered(pairs: list[tuple[Task, _Job]], level: int) -> list[tuple[Task, _Job]]:
+        groups: dict[Any, list[tuple[Task, _Job]]] = defaultdict(list)
+        for task, job in pairs:
+            groups[(*task.owner, task)[level]].append((task, job))
+        parts = [ordered(part, level + 1) if part[0][0].owner[level:] else part for part in groups.values()]
+        parts.sort(key=lambda part: min(job.since for _, job in part))
+        return [pair for turn in zip_longest(*parts) for pair in turn if pair]
+
+    return ordered(pairs, 0)
 
 
 def _learned_prompt(learned: Learned, name: str, variant: str) -> torch.Tensor:

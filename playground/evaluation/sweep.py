@@ -43,6 +43,7 @@ def sweep(
     max_new_tokens: int = 64,
     options: dict[str, Any] | None = None,
     watch: Progress = no_progress,
+    owner: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], list[list[str]]]:
     """All settings of the method's dial on all prompts as one batch. Returns what `evaluate` reports, for each setting:
     refusal rate, mean tokens, KL per token to the models that it mixes (nats), mean score; and the answers
@@ -52,7 +53,8 @@ def sweep(
     lanes = [LaneRequest(method=method, options={**(options or {}), option: setting}) for setting in settings]
     jobs = [(prompt, lane, 0) for lane in lanes for prompt in prompts]
     sums = [_Sums() for _ in settings]
-    for number, lane in enumerate(playground.each(jobs, max_new_tokens, lambda s, what: watch(0.9 * s, what))):
+    found = playground.each(jobs, max_new_tokens, lambda s, what: watch(0.9 * s, what), owner)
+    for number, lane in enumerate(found):
         if lane["error"]:
             raise UserError(f"The sweep failed at {name} = {lane['options'][option]:g}: {lane['error']}")
         sums[number // len(prompts)].add(lane)

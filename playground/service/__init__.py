@@ -1,7 +1,8 @@
 """The service: what is in memory, runs under way, the archive, and what methods there are."""
 
+from playground.service.crowd import NOBODY, Person, Ticket, size_of
 from playground.service.methods import list_methods, list_scorers
 from playground.service.playground import Playground
 from playground.service.running import LaneRun, Run
 
-__all__ = ["LaneRun", "Playground", "Run", "list_methods", "list_scorers"]
+__all__ = ["NOBODY", "LaneRun", "Person", "Playground", "Run", "Ticket", "list_methods", "list_scorers", "size_of"]

@@ -7,15 +7,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import secrets
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from playground.branch.lane import Draft, Lane, Limits
 from playground.decoders.base import policies, readers
-from playground.engine.engine import Engine, Task
+from playground.engine.engine import Engine, Owner, Task
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress, no_progress
 from playground.models.specs import Catalogue, VariantSpec, kinds_in, read_catalogue
@@ -27,6 +28,7 @@ from playground.scorers.p_correct import PROMPT
 from playground.service import calibration
 from playground.service.archive import Archive
 from playground.service.calibration import Calibration
+from playground.service.crowd import Crowd
 from playground.service.memory import Memory
 from playground.service.methods import labels, list_methods, list_scorers, options_schema
 from playground.service.running import LaneRun, Run
@@ -46,12 +48,35 @@ class Playground:
         self.archive = Archive(self.database)
         self.engine = Engine(self.settings.max_lanes_at_once)
         self.memory = Memory(self.settings, self.catalogue, self.engine, progress)
+        self.crowd = Crowd()
+        self.owner_token = self.settings.owner_token or secrets.token_urlsafe()
         self._running: dict[str, Run] = {}
 
     @property
     def secret(self) -> str:
         """What ids that leave this server are sealed with."""
         return self.settings.secret or self.database.secret
+
+    def new_visitor(self) -> str:
+        """A signed id for somebody who comes for the first time."""
+        name = secrets.token_hex(16)
+        return f"{name}.{self._visitor_seal(name)}"
+
+    def is_visitor(self, visitor: object) -> bool:
+        """Whether this server gave this id."""
+        name, _, seal = visitor.partition(".") if isinstance(visitor, str) else ("", "", "")
+        return bool(name) and hmac.compare_digest(seal.encode(), self._visitor_seal(name).encode())
+
+    def _visitor_seal(self, name: str) -> str:
+        return hmac.new(self.secret.encode(), f"visitor {name}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    def check_owner(self, token: str | None) -> None:
+        """Raise UserError unless this is the owner's token."""
+        if not hmac.compare_digest((token or "").encode(), self.owner_token.encode()):
+            raise UserError(
+                "This needs the owner's token. It is printed when the server starts, in the address to open, or it is "
+                "what PLAYGROUND_OWNER_TOKEN was set to."
+            )
 
     def voter(self, visitor: str) -> str:
         """The stored id of a visitor who votes or judges: a hash with this server's secret in it."""
@@ -95,8 +120,11 @@ class Playground:
             self.memory.ensure(*self.memory.variants_of(*policies(lane.options)), progress=progress)
             self.memory.ensure_readers(*readers(lane.options), progress=progress)
 
-    def start(self, request: RunRequest, origin: str = "api", progress: Progress | None = None) -> Run:
-        """Begin a run and return at once (but for the loading of models). Raises UserError if it cannot begin."""
+    def start(
+        self, request: RunRequest, origin: str = "api", progress: Progress | None = None, owner: Owner = ()
+    ) -> Run:
+        """Begin a run of `owner` and return at once (but for the loading of models). Raises UserError if it cannot
+        begin."""
         lanes = [self.prepare(request, lane, progress) for lane in request.lanes]
         run = Run(request, lanes, origin)
         run.on_over = lambda over: self.archive.keep(over, self._is_kept)
@@ -111,7 +139,7 @@ class Playground:
 
         for lane in lanes:
             lane.lane.listener = run.note
-            lane.task = self.engine.submit(lane.asking(), lane.cost, end_of(lane))
+            lane.task = self.engine.submit(lane.asking(), lane.cost, end_of(lane), owner)
         return run
 
     def _is_kept(self, run: Run) -> None:
@@ -173,9 +201,15 @@ class Playground:
             )
         return variants, lane
 
-    def compare(self, request: RunRequest, origin: str = "api") -> RunRecord:
-        """Run to the end and return the result."""
-        run = self.start(request, origin)
+    def compare(
+        self,
+        request: RunRequest,
+        origin: str = "api",
+        owner: Owner = (),
+        hold: Callable[[Run], Run] = lambda run: run,
+    ) -> RunRecord:
+        """Run to the end and return the result; `hold` is told of the run when it has begun."""
+        run = hold(self.start(request, origin, owner=owner))
         try:
             run.wait()
         finally:
@@ -183,7 +217,11 @@ class Playground:
         return run.result()
 
     def each(
-        self, jobs: list[tuple[str, LaneRequest, int]], max_new_tokens: int, watch: Progress = no_progress
+        self,
+        jobs: list[tuple[str, LaneRequest, int]],
+        max_new_tokens: int,
+        watch: Progress = no_progress,
+        owner: Owner = (),
     ) -> Iterator[LaneRecord]:
         """Many lanes, each (prompt, lane, seed), in shared batches; the lanes' results in order, as they come.
         Nothing is saved. Left early, what is still to do is stopped."""
@@ -192,7 +230,7 @@ class Playground:
             for prompt, lane, seed in jobs:
                 request = RunRequest.checked(prompt=prompt, lanes=[lane], max_new_tokens=max_new_tokens, seed=seed)
                 work = self.prepare(request, lane)
-                work.task = self.engine.submit(work.asking(), work.cost, work.ended)
+                work.task = self.engine.submit(work.asking(), work.cost, work.ended, owner)
                 works.append(work)
             for done in range(1, len(jobs) + 1):
                 work = works.popleft()

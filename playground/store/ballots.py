@@ -1,6 +1,7 @@
-"""Votes as training rows and files, and back: RRHF rows, TRL preference rows, CSV and Parquet tables.
+"""Votes as training rows and files, and back: RRHF rows, TRL's paired and unpaired rows, CSV and Parquet tables.
 
-Every format carries the flat rows it was made of ("provenance"), so that reading it gives the same votes again.
+Every format carries the flat rows it was made of ("provenance"), so that reading it gives the same votes again; trl
+holds the decided votes and kto the others, so these two together give all.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,19 @@ import pandas as pd
 
 from playground.errors import UserError, shown
 from playground.jsonl import as_lines
-from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS
+from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS, WAYS
 
-FORMATS = ("rrhf", "trl", "csv", "parquet")
+FORMATS = ("rrhf", "trl", "kto", "csv", "parquet")
+NOT_STATED = "not stated"
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+"""Cells of a CSV file that a spreadsheet would compute; an apostrophe in front makes them text."""
+_PROTECTED = re.compile(r"'+[=+\-@\t\r]")
 _POINTS = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
 _TEXTS = ("battle", "created", "voter", "choice", "note", "category", "prompt", "system", "software", "method_a")
-_TEXTS += ("withheld_a", "withheld_b", "method_b", "text_a", "text_b", "finish_reason_a", "finish_reason_b")
+_TEXTS += ("withheld_a", "withheld_b", "method_b", "text_a", "text_b", "finish_reason_a", "finish_reason_b", "way")
 
 
-def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def rrhf_rows(votes: list[dict[str, Any]], licence: str = NOT_STATED) -> list[dict[str, Any]]:
     """Rows {"query", "responses", "scores", "ended"}, one a prompt with a score for every different response: the mean
     of its votes (1 won, 0 lost, 0.5 tied); "ended" tells which are whole and not cut at the limit, "abstained" which
     are no answer but say that none is known. "Both bad" makes a
@@ -42,7 +48,7 @@ def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "abstained": [_abstained(vote, side) for side in "ab"],
                     "both_bad": True,
                     "source": "votes",
-                    "licence": "not stated",
+                    "licence": licence,
                     "provenance": [vote],
                 }
             )
@@ -65,7 +71,7 @@ def rrhf_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "ended": [ended[text] for text in points],
                 "abstained": [abstained[text] for text in points],
                 "source": "votes",
-                "licence": "not stated",
+                "licence": licence,
                 "provenance": group,
             }
         )
@@ -80,25 +86,55 @@ def _abstained(vote: dict[str, Any], side: str) -> bool:
     return vote[f"finish_reason_{side}"] == "abstained"
 
 
-def trl_rows(votes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Preference rows {"prompt", "chosen", "rejected"} of decided votes; the others keep their provenance alone."""
+def trl_rows(votes: list[dict[str, Any]], licence: str = NOT_STATED) -> list[dict[str, Any]]:
+    """Preference rows {"prompt", "chosen", "rejected"} of decided votes, each a list of messages {"role", "content"},
+    as TRL's DPO and reward trainers take them."""
     rows = []
     for vote in votes:
-        row: dict[str, Any] = {"provenance": vote}
         if vote["choice"] in ("a", "b"):
             other = "b" if vote["choice"] == "a" else "a"
-            chosen, rejected = vote[f"text_{vote['choice']}"], vote[f"text_{other}"]
-            row = {"prompt": vote["prompt"], "chosen": chosen, "rejected": rejected} | row
-        rows.append(row)
+            chosen, rejected = (_said("assistant", vote[f"text_{side}"]) for side in (vote["choice"], other))
+            row = {"prompt": _messages(vote), "chosen": chosen, "rejected": rejected}
+            rows.append(row | {"licence": licence, "provenance": vote})
     return rows
 
 
-def write_votes(votes: list[dict[str, Any]], form: str) -> bytes:
-    """Votes in one of FORMATS. Raises UserError for another."""
+def kto_rows(votes: list[dict[str, Any]], licence: str = NOT_STATED) -> list[dict[str, Any]]:
+    """Unpaired rows {"prompt", "completion", "label"} of ties (both answers good) and of "both bad" (neither), as
+    TRL's KTO trainer takes them."""
+    return [
+        {
+            "prompt": _messages(vote),
+            "completion": _said("assistant", vote[f"text_{side}"]),
+            "label": vote["choice"] == "tie",
+            "licence": licence,
+            "provenance": vote,
+        }
+        for vote in votes
+        if vote["choice"] not in ("a", "b")
+        for side in "ab"
+    ]
+
+
+def _messages(vote: dict[str, Any]) -> list[dict[str, str]]:
+    """All that stood before the answer."""
+    turns = [m for person, model in vote["earlier"] for m in _said("user", person) + _said("assistant", model)]
+    system = _said("system", vote["system"]) if vote["system"] else []
+    return [*system, *turns, *_said("user", vote["prompt"])]
+
+
+def _said(role: str, content: str) -> list[dict[str, str]]:
+    return [{"role": role, "content": content}]
+
+
+def write_votes(votes: list[dict[str, Any]], form: str, licence: str = NOT_STATED) -> bytes:
+    """Votes in one of FORMATS, under a licence, which all but tables state. Raises UserError for another."""
     if form == "rrhf":
-        return as_lines(rrhf_rows(votes))
+        return as_lines(rrhf_rows(votes, licence))
     if form == "trl":
-        return as_lines(trl_rows(votes))
+        return as_lines(trl_rows(votes, licence))
+    if form == "kto":
+        return as_lines(kto_rows(votes, licence))
     if form not in FORMATS:
         raise UserError(f"The format {shown(form)} is not known; choose one of: {', '.join(FORMATS)}.")
     table = pd.DataFrame(
@@ -106,6 +142,7 @@ def write_votes(votes: list[dict[str, Any]], form: str) -> bytes:
         columns=list(FIELDS),
     )
     if form == "csv":
+        table = table.map(lambda cell: f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell)
         # All texts in quotes: else a carriage return in one of them would end its row.
         return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC).encode()
     out = io.BytesIO()
@@ -127,7 +164,9 @@ def read_votes(path: Path) -> list[dict[str, Any]]:
         else:
             rows = pd.read_csv(
                 io.BytesIO(content), dtype=dict.fromkeys((*_TEXTS, *JSON_FIELDS), str), keep_default_na=False
-            ).to_dict("records")
+            )
+            rows = rows.map(lambda cell: cell[1:] if isinstance(cell, str) and _PROTECTED.match(cell) else cell)
+            rows = rows.to_dict("records")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"The votes {str(path)!r} cannot be read ({error}); name a file that `votes export` wrote."
@@ -145,7 +184,7 @@ def _provenance(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
-    row = {"withheld_a": "", "withheld_b": "", **row}  # files of earlier versions do not have them
+    row = {"withheld_a": "", "withheld_b": "", "way": "page", **row}  # files of earlier versions do not have them
     try:
         vote = {name: row[name] for name in FIELDS}
         for name in JSON_FIELDS:
@@ -155,7 +194,9 @@ def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
             vote[name] = int(vote[name])
         for name in ("seconds_a", "seconds_b"):
             vote[name] = float(vote[name])
+        json.dumps(vote, ensure_ascii=False).encode()  # half a character cannot be kept
         good = all(isinstance(vote[name], str) for name in _TEXTS) and vote["choice"] in CHOICES and vote["battle"]
+        good = good and vote["way"] in WAYS
     except (KeyError, TypeError, ValueError):
         good = False
     if not good:

@@ -18,7 +18,10 @@ from playground.record import Detail, RunRecord, upgraded
 FORMAT = "realign-playground run 1"
 RECORDED = Path(__file__).parent.parent / "recorded"
 """Runs that come with the project, gzipped."""
-_LARGEST = 64 << 20
+_LARGEST = 24 << 20
+"""Bytes, unpacked."""
+_CHARACTERS, _TOKENS, _LANES = 60_000, 4096, 6
+"""Of a prompt, system prompt, turn or answer; of an answer; of a run."""
 _RUN = TypeAdapter(RunRecord)
 
 
@@ -40,7 +43,8 @@ def read_run(content: bytes, origin: str, known: Callable[[str], RunRecord | Non
     """
     try:
         if content[:2] == b"\x1f\x8b":
-            content = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_LARGEST + 1)
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
+                content = packed.read(_LARGEST + 1)
         if len(content) > _LARGEST:
             raise UserError(f"The file is larger than {_LARGEST >> 20} MiB, so it is no run; choose another.")
         told = json.loads(content)
@@ -54,6 +58,7 @@ def read_run(content: bytes, origin: str, known: Callable[[str], RunRecord | Non
         run = _RUN.validate_python(_upgraded(told.get("run")))
         for number, lane in enumerate(run["lanes"], 1):
             _check_search(lane["detail"], number)
+        _check_size(run)
     except ValidationError as error:
         raise UserError(_damage(error)) from None
     try:
@@ -83,6 +88,19 @@ def _damage(error: ValidationError) -> str:
         return f"The saved run is damaged: what lane {place[1] + 1} kept of its tokens or its search."
     where = " → ".join(map(str, place)) or "the run"
     return f"The saved run is damaged: {where} is {shown(problem['input'])} ({problem['msg'].lower()})."
+
+
+def _check_size(run: RunRecord) -> None:
+    """A run that this server could have made. Raises UserError for a larger one."""
+    texts = [run["prompt"], run["system"], *run["stop"], *(text for turn in run["earlier"] for text in turn)]
+    longest = max(len(text) for text in (*texts, *(lane["text"] for lane in run["lanes"])))
+    if longest > _CHARACTERS:
+        raise UserError(f"A text of the saved run is {longest:,} characters long; at most {_CHARACTERS:,} are read.")
+    if len(run["lanes"]) > _LANES:
+        raise UserError(f"The saved run has {len(run['lanes']):,} lanes; at most {_LANES} are read.")
+    most = max(max(len(lane["token_ids"]), len(lane["detail"]["tokens"])) for lane in run["lanes"])
+    if most > _TOKENS:
+        raise UserError(f"An answer of the saved run has {most:,} tokens; at most {_TOKENS:,} are read.")
 
 
 def _check_search(detail: Detail, lane: int) -> None:

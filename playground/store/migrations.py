@@ -112,3 +112,9 @@ def m007_judgements(db: Database) -> None:
             run text not null,
             created text not null,
             primary key (voter, question, context, answer, fingerprint))""")
+
+
+@migrations()
+def m008_way_of_a_vote(db: Database) -> None:
+    """Votes from before were given on the page, as far as anybody knows."""
+    db["votes"].add_column("way", str, not_null_default="page")

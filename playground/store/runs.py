@@ -10,6 +10,8 @@ from playground.record import LaneRecord, RunRecord, upgraded
 from playground.store.connection import Connection
 
 _COST = ("generated_tokens", "forward_tokens", "forward_passes", "seconds")
+_LISTED = 300
+"""Characters of a prompt in the list of runs."""
 _JSON = ("options", "begin", "models", "token_ids", "detail")
 
 
@@ -55,13 +57,14 @@ class RunStore:
         }
 
     def recent(self, origin: str | None = None, search: str = "", limit: int = 100) -> list[dict[str, Any]]:
-        """The newest runs, of one origin or all, whose prompt holds `search`: id, created, prompt, status, methods."""
+        """The newest runs, of one origin or all, whose prompt holds `search`: id, created, the
+        beginning of the prompt, status, methods."""
         # The arena's runs stay out: before the vote they would tell who wrote what.
         where = "origin <> 'arena' and instr(lower(prompt), lower(:search)) > 0" + (
             " and origin = :origin" if origin is not None else ""
         )
         query = f"""
-            select id, created, prompt, status,
+            select id, created, substr(prompt, 1, {_LISTED}) as prompt, status,
                    (select group_concat(method, ', ') from
                        (select method from lanes where run = runs.id order by position)) as methods
             from runs where {where} order by created desc, rowid desc limit :limit"""

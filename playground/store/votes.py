@@ -19,10 +19,12 @@ from playground.errors import UserError, shown
 from playground.store.connection import Connection
 
 CHOICES = ("a", "b", "tie", "both_bad")
+WAYS = ("page", "api", "import")
+"""How a vote came: on the page, by the API, or from a file of another server."""
 REASONS = ("safer", "more helpful", "more truthful", "better written")
 _SIDE = ("method", "options", "models", "text", "finish_reason", "seconds", "forward_tokens")
 FIELDS = (
-    *("battle", "created", "voter", "choice", "reasons", "note", "category", "hidden"),
+    *("battle", "created", "voter", "choice", "reasons", "note", "category", "hidden", "way"),
     *("prompt", "system", "earlier", "seed", "max_new_tokens", "software"),
     *(f"{name}_{side}" for side in "ab" for name in (*_SIDE, "withheld")),
 )
@@ -72,7 +74,7 @@ class VoteStore:
             raise UserError(f"There is no battle {shown(battle)} here; ask for a new one.")
         return rows[0]
 
-    def vote(self, battle: str, choice: str, reasons: list[str], note: str) -> None:
+    def vote(self, battle: str, choice: str, reasons: list[str], note: str, way: str) -> None:
         """Keep a vote. Raises UserError if the battle has one already."""
         row = {
             "battle": battle,
@@ -80,6 +82,7 @@ class VoteStore:
             "reasons": json.dumps(reasons),
             "note": note,
             "created": now(),
+            "way": way,
         }
         try:
             with self._writing():
@@ -102,17 +105,18 @@ class VoteStore:
             select {_columns("method", "options")}, v.choice, count(*) as votes
             from {_JOINED} where not v.hidden group by 1, 2, 3, 4, 5""")
 
-    def judgments(self, category: str = "", reason: str = "") -> list[dict[str, Any]]:
-        """What a ranking needs of every vote that is not hidden, or of those on one category of prompts, or given for
-        one reason: {"voter", "choice", and for each side method, options, seconds, forward_tokens, length (of the
-        answer, in characters)}. Options are JSON texts."""
+    def judgments(self, category: str = "", reason: str = "", ways: tuple[str, ...] = WAYS) -> list[dict[str, Any]]:
+        """What a ranking needs of every vote that is not hidden and came in one of these ways, or of those on one
+        category of prompts, or given for one reason: {"voter", "choice", and for each side method, options, seconds,
+        forward_tokens, length (of the answer, in characters)}. Options are JSON texts."""
         query = f"""
             select b.voter, v.choice, {_columns("method", "options", "seconds", "forward_tokens")},
                    length(la.text) as length_a, length(lb.text) as length_b
-            from {_JOINED}
-            where not v.hidden and (:category = '' or b.category = :category)
+            from {_JOINED} join runs r on r.id = b.run
+            where not v.hidden and case when r.origin = 'import' then 'import' else v.way end in
+                      (select value from json_each(:ways)) and (:category = '' or b.category = :category)
                   and (:reason = '' or exists (select 1 from json_each(v.reasons) where value = :reason))"""
-        return self._read(query, category=category, reason=reason)
+        return self._read(query, category=category, reason=reason, ways=json.dumps(ways))
 
     def latest(self, count: int) -> list[dict[str, Any]]:
         """The newest votes, hidden ones too, in short: {"battle", "created", "voter", "method_a", "method_b", "choice",
@@ -142,7 +146,7 @@ class VoteStore:
         """Flat rows, the oldest first: those in which `method` took part, made since a time, of one voter; hidden ones
         only if asked for."""
         query = f"""
-            select b.id as battle, v.created, b.voter, v.choice, v.reasons, v.note, b.category, v.hidden,
+            select b.id as battle, v.created, b.voter, v.choice, v.reasons, v.note, b.category, v.hidden, v.way,
                    r.prompt, r.system, r.earlier, r.seed, r.max_new_tokens, r.software, {_columns(*_SIDE)}, {_WITHHELD}
             from {_JOINED} join runs r on r.id = b.run
             where (:hidden or not v.hidden) and (:since is null or v.created >= :since)
@@ -182,7 +186,7 @@ class VoteStore:
                     )
                 battle = {k: row[k] for k in ("voter", "created", "category")}
                 self._db["battles"].insert(battle | {"id": row["battle"], "run": run, "first": 0})
-                vote = {k: row[k] for k in ("battle", "choice", "note", "created", "hidden")}
+                vote = {k: row[k] for k in ("battle", "choice", "note", "created", "hidden", "way")}
                 self._db["votes"].insert(vote | {"reasons": json.dumps(row["reasons"])})
         return new
 

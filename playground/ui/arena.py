@@ -15,6 +15,7 @@ from playground.ranking import COVARIATES, effects_in_words
 from playground.store.votes import REASONS
 from playground.ui.board import DataView
 from playground.ui.errors import in_words
+from playground.ui.sessions import known_visitor, person_of
 
 _HERE = Path(__file__).parent
 _CHOICES = (("a", "A is better (1)"), ("b", "B is better (2)"), ("tie", "Tie (3)"), ("both_bad", "Both bad (4)"))
@@ -50,6 +51,8 @@ class ArenaTab:
                 list(REASONS), label="Reasons (optional): the better answer is …", min_width=280, scale=2
             )
             self.note = gr.Textbox(label="Note (optional)", lines=1, max_lines=4, min_width=220)
+        settings = arena.playground.settings
+        gr.Markdown(settings.consent.replace("{licence}", settings.votes_licence), elem_id="consent")
         with gr.Row():
             self.buttons = [
                 gr.Button(text, elem_id=f"vote-{choice}", interactive=False, min_width=120) for choice, text in _CHOICES
@@ -79,7 +82,7 @@ class ArenaTab:
             in_words(self.begin),
             [visitor, self.prompt],
             [self.battle, self.stage, *self.buttons],
-            concurrency_limit=8,
+            concurrency_limit=None,
             **quiet,
         )
         for (choice, _), button in zip(_CHOICES, self.buttons, strict=True):
@@ -101,12 +104,13 @@ class ArenaTab:
         """What `ranked` fills, in its order."""
         return [self.said, self.plot, self.table]
 
-    def begin(self, visitor: str, prompt: str) -> Iterator[tuple]:
+    def begin(self, request: gr.Request, visitor: str, prompt: str) -> Iterator[tuple]:
         """Run a battle; the buttons wait until both answers are there."""
         waiting = [gr.update(interactive=False)] * len(_CHOICES)
         yield None, {"waiting": True}, *waiting
         try:
-            battle = self.arena.battle(visitor, prompt or "")
+            visitor = known_visitor(self.arena.playground, visitor)
+            battle = self.arena.battle(visitor, prompt, person_of(self.arena.playground, request))
         except UserError:
             yield None, None, *waiting
             raise
@@ -116,7 +120,7 @@ class ArenaTab:
         """Count the vote and show who wrote what; the next battle is on a fresh prompt unless one is written."""
         if not battle:
             raise UserError("There is no battle to vote on; press New battle.")
-        shown = self.arena.vote(visitor, battle["battle"], choice, reasons, note or "")
+        shown = self.arena.vote(visitor, battle["battle"], choice, reasons, note, way="page")
         return None, battle | {"shown": shown}, "", [], "", *([gr.update(interactive=False)] * len(_CHOICES))
 
     def ranked(self, category: str, reason: str, adjust: list[str]) -> tuple:
@@ -138,13 +142,14 @@ def _whole(value: Any) -> Any:
 def arena_endpoints(arena: Arena):
     """The functions behind the API endpoints /battle and /vote."""
 
-    def battle(visitor: str, prompt: str = "") -> dict[str, Any]:
-        """Run a blind battle on a prompt, or on one from the pool: {"battle", "prompt", "a", "b"}. `visitor` is any
-        text that is yours; the same one must vote."""
-        return arena.battle(visitor, prompt)
+    def battle(request: gr.Request, visitor: str, prompt: str | None = "") -> dict[str, Any]:
+        """Run a blind battle on a prompt, or on one from the pool: {"battle", "prompt", "a", "b"}. `visitor` is an id
+        that /visitor gave; the same one must vote."""
+        visitor = known_visitor(arena.playground, visitor)
+        return arena.battle(visitor, prompt, person_of(arena.playground, request))
 
     def vote(
-        visitor: str, battle: str, choice: str, reasons: list[str] | None = None, note: str = ""
+        visitor: str, battle: str, choice: str, reasons: list[str] | None = None, note: str | None = ""
     ) -> dict[str, Any]:
         """Vote a, b, tie or both_bad on a battle, once; tells who wrote what."""
         return arena.vote(visitor, battle, choice, reasons, note)

@@ -12,12 +12,13 @@ import gradio as gr
 from playground.errors import UserError
 from playground.figures.coverage import coverage_figure
 from playground.selective import ENOUGH, METHOD, WANTED, Answered, Selective, chances, marked_curve, place
+from playground.service import size_of
 from playground.service.calibration import Calibration, Point, point_for
 from playground.ui.board import DataView
-from playground.ui.compare import Sessions
 from playground.ui.controls import control, offer
 from playground.ui.errors import in_words
 from playground.ui.examples import QUESTIONS
+from playground.ui.sessions import Sessions, known_visitor
 
 _HERE = Path(__file__).parent
 LOWEST = -8.0
@@ -35,7 +36,7 @@ class AskTab:
     def __init__(self, selective: Selective, visitor: gr.BrowserState, origin_of):
         """visitor: the browser's own random id; origin_of: visitor → whose runs these are."""
         self.selective, self.playground, self.origin_of = selective, selective.playground, origin_of
-        self.sessions = Sessions()
+        self.sessions = Sessions(self.playground)
         schema = self._schema()
         self.names = list(schema)
         with gr.Row(equal_height=False, elem_id="asking"):
@@ -105,7 +106,7 @@ class AskTab:
                 in_words(self.ask),
                 [visitor, self.question, self.context, self.threshold, *self.options],
                 [self.answered, self.answer, self.beams],
-                concurrency_limit=32,
+                concurrency_limit=None,
                 trigger_mode="multiple",  # a second question takes the place of the first
                 **quiet,
             ).then(**decide, **quiet)
@@ -140,11 +141,10 @@ class AskTab:
         self.sessions.stop(request.session_hash)
         yield None, {"waiting": True}, None
         try:
-            with self.sessions.begin(request.session_hash) as ticket:
-                wanted = self.selective.request(question, context, self._named(options))
-                run = ticket.hold(self.playground.start(wanted, self.origin_of(visitor)))
-                run.wait()
-                answered = self.selective.answered(question, context, run.result())
+            wanted = self.selective.request(question, context, self._named(options))
+            with self.sessions.begin(request, *size_of(wanted)) as ticket:
+                run = self.playground.compare(wanted, self.origin_of(visitor), ticket.person, ticket.hold)
+                answered = self.selective.answered(question, context, run)
         except UserError:
             yield None, None, None
             raise
@@ -209,7 +209,7 @@ class AskTab:
             known = False
         if not known:
             raise UserError("There is no such answer to mark; ask a question first.")
-        self.selective.toggle(visitor, answered, number, right)
+        self.selective.toggle(known_visitor(self.playground, visitor), answered, number, right)
         return self._beams(visitor, answered)
 
     def _beams(self, visitor: str, answered: Answered) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from textwrap import shorten
 from typing import Any
 
@@ -19,10 +18,10 @@ from playground.errors import UserError, shown
 from playground.figures.price import price_figure
 from playground.record import RunRecord
 from playground.requests import MAX_LANES, MAX_NEW_TOKENS, LaneRequest, RunRequest
-from playground.service import Playground, Run
+from playground.service import Playground, Ticket, size_of
 from playground.ui.board import Board, snapshot
 from playground.ui.controls import chosen, control, offer
-from playground.ui.errors import in_words
+from playground.ui.errors import asked, in_words
 from playground.ui.examples import EXAMPLES, TASK_EXAMPLES
 from playground.ui.lanes import (
     Lanes,
@@ -38,6 +37,7 @@ from playground.ui.lanes import (
     recorded_lane,
     with_method,
 )
+from playground.ui.sessions import Sessions
 
 UPDATE_SECONDS = 0.08
 """Time between two updates of the browser: about 12 a second."""
@@ -45,52 +45,6 @@ LINK = 60
 """Characters of a prompt in a link."""
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
-
-
-class Ticket:
-    """One run that a page asked for, from the asking on: it can be stopped before it has begun."""
-
-    def __init__(self):
-        self.stopped = False
-        self.run: Run | None = None
-
-    def hold(self, run: Run) -> Run:
-        """The run has begun."""
-        self.run = run
-        if self.stopped:
-            run.stop()
-        return run
-
-    def stop(self) -> None:
-        self.stopped = True
-        if self.run:
-            self.run.stop()
-
-
-class Sessions:
-    """Which runs each page (or API client) has under way."""
-
-    def __init__(self):
-        self._tickets: dict[str, set[Ticket]] = {}
-
-    @contextmanager
-    def begin(self, session: str) -> Iterator[Ticket]:
-        """A run of this session; left in whatever way, it is stopped."""
-        ticket = Ticket()
-        self._tickets.setdefault(session, set()).add(ticket)
-        try:
-            yield ticket
-        finally:
-            ticket.stop()
-            mine = self._tickets.get(session, set())
-            mine.discard(ticket)
-            if not mine:
-                self._tickets.pop(session, None)
-
-    def stop(self, session: str) -> None:
-        """Stop all that this session runs."""
-        for ticket in list(self._tickets.get(session, ())):
-            ticket.stop()
 
 
 class CompareTab:
@@ -101,7 +55,7 @@ class CompareTab:
         origin_of: visitor → whose run it is."""
         self.playground, self.tab, self.visitor, self.kept = playground, tab, visitor, kept
         self.origin_of = origin_of
-        self.sessions = Sessions()
+        self.sessions = Sessions(playground)
         with gr.Row():
             with gr.Column(scale=3, min_width=300):
                 self.prompt = gr.Textbox(
@@ -197,8 +151,7 @@ class CompareTab:
             self.shown,
             api_visibility="private",
             show_progress="hidden",
-            concurrency_limit=32,
-            concurrency_id="runs",
+            concurrency_limit=None,
             trigger_mode="multiple",
         )
         self.stop_button.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
@@ -280,7 +233,7 @@ class CompareTab:
                 return (gr.skip(), gr.skip()) if now == models else (read(values), now)
 
             def keep(event: gr.EventData, kept: Any, *values: Any) -> tuple:
-                policy = dialled(self.playground.open_run(str(event._data.get("run"))), event._data)
+                policy = dialled(self.playground.open_run(str(asked(event).get("run"))), asked(event))
                 if policy in models:
                     gr.Info(f"{policy} is in the list of models already.")
                     return gr.skip(), gr.skip(), gr.skip()
@@ -315,7 +268,7 @@ class CompareTab:
                     max_new_tokens=int(length),
                     lanes=as_requested(read(values)),
                 )
-                yield from self._run(wanted, self.origin_of(visitor), request.session_hash)
+                yield from self._run(wanted, self.origin_of(visitor), request)
 
             gr.on(
                 [self.run_button.click, self.prompt.submit],
@@ -324,8 +277,7 @@ class CompareTab:
                 [self.board, self.price],
                 api_visibility="private",
                 show_progress="hidden",
-                concurrency_limit=32,
-                concurrency_id="runs",
+                concurrency_limit=None,
                 trigger_mode="multiple",  # a second Run takes the place of the first; "once" would drop it silently
             )
 
@@ -371,14 +323,14 @@ class CompareTab:
             remove = gr.Button("Remove", size="sm", min_width=80, interactive=not alone)
         return components, (method, duplicate, remove, clear)
 
-    def _run(self, wanted: RunRequest, origin: str, session: str) -> Iterator[tuple]:
+    def _run(self, wanted: RunRequest, origin: str, request: gr.Request) -> Iterator[tuple]:
         """Start a run and yield (board, figure) until it has ended; a page that goes away ends it."""
-        self.sessions.stop(session)
-        with self.sessions.begin(session) as ticket:
+        self.sessions.stop(request.session_hash)
+        with self.sessions.begin(request, *size_of(wanted)) as ticket:
             yield from self._load(wanted, ticket)
             if ticket.stopped:
                 return
-            run = ticket.hold(self.playground.start(wanted, origin))
+            run = ticket.hold(self.playground.start(wanted, origin, owner=ticket.person))
             for _ in run.watch(UPDATE_SECONDS):
                 yield snapshot(run.result()), gr.skip()
             if run.notice:
@@ -388,14 +340,14 @@ class CompareTab:
     def go_on(self, request: gr.Request, event: gr.EventData, visitor: str) -> Iterator[tuple]:
         """Run a lane of a run beside its continuation: the same tokens up to a place, then another token, another
         setting of its dial, or both. The page's controls become those of that run."""
-        run = self.playground.open_run(str(event._data.get("run")))
-        lanes = continued(run, event._data)
+        run = self.playground.open_run(str(asked(event).get("run")))
+        lanes = continued(run, asked(event))
         again = RunRequest.checked(
             **{name: run[name] for name in ("prompt", "system", "earlier", "seed", "max_new_tokens", "stop")},
             lanes=as_requested(lanes),
         )
         yield *_controls(run, lanes), gr.skip(), gr.skip()
-        for board, price in self._run(again, self.origin_of(visitor), request.session_hash):
+        for board, price in self._run(again, self.origin_of(visitor), request):
             yield *([gr.skip()] * 6), board, price
 
     def _load(self, wanted: RunRequest, ticket: Ticket) -> Iterator[tuple]:
@@ -548,10 +500,8 @@ def compare_endpoint(playground: Playground, sessions: Sessions):
             earlier=earlier or [],
             lanes=_lanes_of(lanes),
         )
-        with sessions.begin(request.session_hash) as ticket:
-            run = ticket.hold(playground.start(wanted))
-            run.wait()
-            return run.result()
+        with sessions.begin(request, *size_of(wanted)) as ticket:
+            return playground.compare(wanted, owner=ticket.person, hold=ticket.hold)
 
     return in_words(compare, escape=False)
 

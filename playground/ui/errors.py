@@ -8,12 +8,20 @@ import html
 import inspect
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
 from playground.errors import UserError
 
 log = logging.getLogger(__name__)
+
+
+def asked(event: gr.EventData) -> dict[str, Any]:
+    """What the browser sent along with an event; it may send anything. Raises UserError for what is no object."""
+    if not isinstance(event._data, dict):
+        raise UserError("The page sent nothing that can be understood; reload it.")
+    return event._data
 
 
 def in_words(function: Callable, escape: bool = True) -> Callable:

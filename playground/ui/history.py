@@ -24,7 +24,12 @@ class HistoryTab:
             label="Search prompts", elem_id="history-search", interactive=True, placeholder="Any part of a prompt"
         )
         self.upload = gr.UploadButton(
-            "Open a saved run", file_types=[".json", ".gz"], type="binary", size="sm", elem_id="open-run", min_width=160
+            "Open a saved run",
+            file_types=[".json", ".gz"],
+            type="filepath",
+            size="sm",
+            elem_id="open-run",
+            min_width=160,
         )
         opened = gr.Textbox(visible="hidden", elem_id="opened-run")
         self.upload.upload(
@@ -40,9 +45,13 @@ class HistoryTab:
             self.rows, [self.search, visitor], self.list, api_visibility="private", show_progress="hidden"
         )
 
-    def take(self, content: bytes, visitor: str) -> str:
-        """Keep an uploaded run; returns its id."""
-        return self.playground.archive.read(bytes(content), self.origin_of(visitor))
+    def take(self, file: str, visitor: str) -> str:
+        """Keep an uploaded run; returns its id. The file goes."""
+        path = Path(file)
+        try:
+            return self.playground.archive.read(path.read_bytes(), self.origin_of(visitor))
+        finally:
+            path.unlink(missing_ok=True)
 
     def rows(self, search: str, visitor: str) -> list[dict[str, Any]]:
         """The newest runs; on a public server only those of this browser."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 import tempfile
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from playground.store.ballots import write_votes
 from playground.store.hub import push_votes
 from playground.ui.errors import in_words
 
-_FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
+_FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("kto", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
 _TAKE = "file => { const a = document.createElement('a'); a.href = file.url; a.download = file.orig_name; a.click(); }"
 _LATEST, _VOTERS, _ACTS = 200, 20, 50
 _VOTE = ("created", "method_a", "method_b", "choice", "prompt", "note", "hidden", "voter", "battle")
@@ -27,12 +26,13 @@ _SHORT = 80
 
 
 class OwnerTab:
-    """Builds the tab inside the current Blocks. Every act asks for the token, where the settings name one."""
+    """Builds the tab inside the current Blocks. Every act asks for the owner's token."""
 
-    def __init__(self, arena: Arena):
-        self.arena, self.settings = arena, arena.playground.settings
+    def __init__(self, arena: Arena, tab: gr.Tab, kept: gr.BrowserState):
+        """tab: the one around it; kept: the token that this browser keeps."""
+        self.arena, self.settings, self.check = arena, arena.playground.settings, arena.playground.check_owner
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        with gr.Row(visible=bool(self.settings.owner_token)):
+        with gr.Row():
             self.token = gr.Textbox(
                 label="Owner's token", type="password", lines=1, max_lines=1, elem_id="owner-token", scale=3
             )
@@ -66,8 +66,13 @@ class OwnerTab:
             gr.Markdown("### Log")
             self.acts = self._table(_ACT, "owner-acts")
         self.shown = [inside, self.method, self.votes, self.voters, self.acts]
-        enter.click(in_words(self.open), self.token, self.shown, **quiet)
-        self.token.submit(in_words(self.open), self.token, self.shown, **quiet)
+        for entered in (enter.click, self.token.submit):
+            entered(in_words(self.open), self.token, self.shown, **quiet).success(
+                lambda token: token, self.token, kept, **quiet
+            )
+        tab.select(lambda token: token, kept, self.token, **quiet).then(
+            in_words(self.opened), self.token, self.shown, **quiet
+        )
         self.votes.select(self._chosen(_VOTE.index("battle")), None, self.battle, **quiet)
         self.voters.select(self._chosen(_VOTER.index("voter")), None, self.voter, **quiet)
         for button, hidden in ((hide, True), (show, False)):
@@ -93,16 +98,9 @@ class OwnerTab:
         headers = [column.replace("_", " ") for column in columns]
         return gr.Dataframe(headers=headers, interactive=False, show_label=False, max_height=320, elem_id=name)
 
-    def check(self, token: str | None) -> None:
-        """Raise UserError unless this is the owner's token, or none is needed."""
-        wanted = self.settings.owner_token
-        if wanted and not hmac.compare_digest((token or "").encode(), wanted.encode()):
-            raise UserError("This is not the owner's token; it is what PLAYGROUND_OWNER_TOKEN was set to.")
-
     def opened(self, token: str | None) -> tuple:
         """What `shown` holds when the tab is chosen: nothing until the token was given."""
-        wanted = self.settings.owner_token
-        return self.open(token) if token or not wanted else (gr.update(visible=False), *[gr.skip()] * 4)
+        return self.open(token) if token else (gr.update(visible=False), *[gr.skip()] * 4)
 
     def open(self, token: str | None) -> tuple:
         """(the inside, methods, votes, voters, acts)."""
@@ -158,7 +156,7 @@ class OwnerTab:
         def save(token: str, method: str, since: str) -> str:
             self.check(token)
             rows = self.arena.votes.rows(method or None, (since or "").strip() or None)
-            return _file(f"votes-{form}.{ending}", write_votes(rows, form))
+            return _file(f"votes-{form}.{ending}", write_votes(rows, form, self.settings.votes_licence))
 
         return save
 

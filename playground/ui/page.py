@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
+import inspect
+import os
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio.blocks import BlockFunction
+from gradio.routes import App
 
 from playground.arena import Arena
 from playground.errors import UserError
@@ -21,8 +27,10 @@ from playground.ui.arena import ArenaTab, arena_endpoints
 from playground.ui.ask import AskTab
 from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
+from playground.ui.guard import Guard
 from playground.ui.history import HistoryTab
 from playground.ui.owner import OwnerTab
+from playground.ui.sessions import new_visitor
 from playground.ui.sweep import METHOD, SweepTab
 from playground.ui.train import TrainTab
 
@@ -40,7 +48,32 @@ THEME = gr.themes.Soft(
     block_info_text_color="*neutral_500",
     body_text_color_subdued="*neutral_500",
 )
+_TAKE_TOKEN = """known => {
+    const address = new URL(location), token = address.searchParams.get('token');
+    address.searchParams.delete('token');
+    if (token) history.replaceState(null, '', address);
+    return token || known;
+}"""
+"""The owner's token may come in the address, as the server prints it; it does not stay there."""
+_OTHER_THREADS = 40
+_LARGEST_UPLOAD = "16mb"
+_UPLOADS_STAY = 3600
+"""Seconds after which what was uploaded is deleted, if nothing else did before."""
 _SWITCH_THEME = "() => { document.body.classList.toggle('dark'); }"
+
+
+class Page(gr.Blocks):
+    """Blocks whose API endpoints may be called without the arguments that have defaults, by plain HTTP too."""
+
+    def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
+        wanted = [p for p in inspect.signature(block_fn.fn).parameters.values() if p.name != "request"]
+        for parameter in wanted[len(inputs) : len(block_fn.inputs)]:
+            if parameter.default is inspect.Parameter.empty:
+                names = ", ".join(p.name for p in wanted)
+                raise gr.Error(
+                    f"{parameter.name} is missing; this takes, in this order: {names}.", print_exception=False
+                )
+            inputs.append(parameter.default)
 
 
 def build(playground: Playground, trainings: Trainings | None = None) -> gr.Blocks:
@@ -52,10 +85,13 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     arena = Arena(playground) if playground.catalogue.arena else None
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as page:
+    with Page(
+        title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(_UPLOADS_STAY, _UPLOADS_STAY)
+    ) as page:
         with gr.Row(elem_id="head"):
             gr.Markdown(f"# {TITLE}\nSee what inference-time alignment does: methods side by side on one prompt.")
             theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
+        token = gr.BrowserState("", storage_key="realign-playground-token", secret=playground.browser_key)
         visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.browser_key)
         kept = gr.BrowserState([], storage_key="realign-playground-models", secret=playground.browser_key)
         with gr.Tabs():
@@ -76,11 +112,10 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
                     battles = ArenaTab(arena, visitor)
             if trainings:
                 with gr.Tab("Train") as train_tab:
-                    train = TrainTab(playground, trainings)
+                    train = TrainTab(playground, trainings, token)
             if arena and (playground.settings.owner_token or not playground.settings.public):
                 with gr.Tab("Owner") as owner_tab:
-                    owner = OwnerTab(arena)
-                owner_tab.select(in_words(owner.opened), owner.token, owner.shown, **quiet)
+                    OwnerTab(arena, owner_tab, token)
             with gr.Tab("History") as history_tab:
                 history = HistoryTab(playground, visitor, origin_of)
             with gr.Tab("About"):
@@ -93,20 +128,31 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
             else:
                 yield tuple(gr.skip() for _ in compare.shown)
 
+        @in_words
+        def welcome(known: str, request: gr.Request) -> str:
+            return known if playground.is_visitor(known) else new_visitor(playground, request)
+
+        @in_words
+        def visitor_endpoint(request: gr.Request) -> str:
+            """A visitor id, with which battles are begun and voted on; keep it."""
+            return new_visitor(playground, request)
+
         theme.click(None, js=_SWITCH_THEME, **quiet)
-        page.load(lambda known: known or secrets.token_hex(16), visitor, visitor, **quiet)
+        page.load(None, token, token, js=_TAKE_TOKEN, **quiet)
+        page.load(welcome, visitor, visitor, **quiet)
         page.load(compare.all_models, kept, compare.models, **quiet)
         page.load(open_from_address, None, compare.shown, **quiet)
         page.unload(compare.stop)
         if trainings:
             train_tab.select(in_words(train.opened), None, train.shown, **quiet)
         history_tab.select(history.rows, [history.search, visitor], history.list, **quiet)
-        gr.api(compare_endpoint(playground, compare.sessions), api_name="compare", concurrency_limit=8)
+        gr.api(compare_endpoint(playground, compare.sessions), api_name="compare", concurrency_limit=None)
         gr.api(playground.methods, api_name="methods")
         if arena:
             arena_tab.select(in_words(battles.ranked), battles.which, battles.shown, **quiet)
             battle, vote = arena_endpoints(arena)
-            gr.api(battle, api_name="battle", concurrency_limit=8)
+            gr.api(visitor_endpoint, api_name="visitor")
+            gr.api(battle, api_name="battle", concurrency_limit=None)
             gr.api(vote, api_name="vote", concurrency_limit=8)
     return page
 
@@ -127,6 +173,17 @@ def _check_free(host: str, port: int) -> None:
         ) from None
 
 
+def _say_how_to_open(playground: Playground, address: str) -> None:
+    print("The owner opens this address (whoever has it may train, and hide and delete votes):")
+    print(f"    {address.rstrip('/')}/?token={playground.owner_token}", flush=True)
+    if os.environ.get("SPACE_ID") and not playground.settings.secret:
+        print(
+            "PLAYGROUND_SECRET is not set: when this Space restarts, its disk is lost, and every visitor becomes "
+            "another one. Set it in the Space's settings, under secrets, to a long random text.",
+            flush=True,
+        )
+
+
 def _interrupt(*_) -> None:
     # Raised here, not as a SIGINT: a server started in the background ignores that.
     raise KeyboardInterrupt
@@ -142,6 +199,16 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
     page.queue(max_size=256)
+
+    @asynccontextmanager
+    async def guarded(app: App) -> AsyncIterator[None]:
+        """Before the first request: around everything, since Gradio answers for foreign origins outside of what it
+        lets others add."""
+        settings = playground.settings
+        app.middleware_stack = guard = Guard(app.middleware_stack, page, host, settings.hosts, settings.frames)
+        playground.crowd.unread_since = guard.unread_since
+        yield
+
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -149,12 +216,17 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         css=(_HERE / "page.css").read_text(encoding="utf-8"),
         head=f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         footer_links=["api"],
+        app_kwargs={"lifespan": guarded},
+        # Each run that is waited for holds a thread of the server, and there are never more runs than that.
+        max_threads=playground.crowd.limits.runs + _OTHER_THREADS,
+        max_file_size=_LARGEST_UPLOAD,
         run_history=False,
         ssr_mode=False,
         prevent_thread_lock=True,
         quiet=not block,
     )
     if block:
+        _say_how_to_open(playground, address)
         # What Docker and Spaces send to end a server; runs under way are then saved as they are.
         signal.signal(signal.SIGTERM, _interrupt)
         try:

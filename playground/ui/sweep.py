@@ -15,10 +15,10 @@ from playground.figures.sweep import sweep_figure
 from playground.requests import MAX_NEW_TOKENS
 from playground.scorers import ScorerChoice
 from playground.service import Playground
-from playground.ui.compare import Sessions
 from playground.ui.controls import control, labelled, offer
 from playground.ui.errors import in_words
 from playground.ui.examples import EXAMPLES
+from playground.ui.sessions import Sessions
 
 METHOD: Decoder | None = next((method for method in DECODERS.values() if method.dial), None)
 """The first method with a dial: this tab turns it."""
@@ -32,7 +32,7 @@ class SweepTab:
     def __init__(self, playground: Playground, method: Decoder, all_models: Callable[[Any], list[str]]):
         """all_models: the mixtures that the browser keeps → all models to choose from."""
         self.playground, self.method, self.all_models = playground, method, all_models
-        self.sessions = Sessions()
+        self.sessions = Sessions(playground)
         dial, schema = method.dial, self._schema([])
         gr.Markdown(
             f"{method.title} answers every prompt at every {dial.title}. The curves are means over the prompts."
@@ -79,7 +79,7 @@ class SweepTab:
             [self.prompts, self.settings, self.length, self.scorer, *self.models],
             [self.plot, self.answers],
             api_visibility="private",
-            concurrency_limit=8,
+            concurrency_limit=None,
         )
         stop.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
@@ -108,7 +108,7 @@ class SweepTab:
         if not 1 <= len(lines) <= MAX_PROMPTS:
             raise UserError(f"There are {len(lines)} prompts; write 1 to {MAX_PROMPTS}, one per line.")
         dial, values, choice = self.method.dial, _numbers(settings, self.method.dial.title), ScorerChoice(scorer or "")
-        with self.sessions.begin(request.session_hash) as ticket:
+        with self.sessions.begin(request, 1, int(length) * len(lines) * len(values)) as ticket:
 
             def watch(share: float, what: str) -> None:
                 progress(share, desc=what)
@@ -117,7 +117,7 @@ class SweepTab:
 
             options = dict(zip(self.names, models, strict=True))
             found, answers = sweep(
-                self.playground, self.method.name, lines, values, choice, int(length), options, watch
+                self.playground, self.method.name, lines, values, choice, int(length), options, watch, ticket.person
             )
         table = [
             [prompt, f"{value:g}", answers[at][number]]

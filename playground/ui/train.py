@@ -34,7 +34,8 @@ _STATES = {
 class TrainTab:
     """Builds the tab inside the current Blocks."""
 
-    def __init__(self, playground: Playground, trainings: Trainings):
+    def __init__(self, playground: Playground, trainings: Trainings, token: gr.BrowserState):
+        """token: the owner's, as this browser keeps it; every act asks for it."""
         self.playground, self.trainings = playground, trainings
         gr.Markdown(
             "RRHF trains a small LoRA adapter so that better responses become likelier than worse ones. "
@@ -84,14 +85,14 @@ class TrainTab:
         start.click(
             in_words(self.start),
             [
-                *(self.name, self.kind, self.file, self.prompts, self.samples, self.scorer),
+                *(token, self.name, self.kind, self.file, self.prompts, self.samples, self.scorer),
                 *(self.start_from, self.steps, self.rate, self.length),
             ],
             [self.watched, *seen],
             **quiet,
         )
-        stop.click(in_words(self.stop), self.watched, seen, **quiet)
-        resume.click(in_words(self.resume), self.watched, seen, **quiet)
+        stop.click(in_words(self.stop), [token, self.watched], seen, **quiet)
+        resume.click(in_words(self.resume), [token, self.watched], seen, **quiet)
         self.timer.tick(in_words(self.see), self.watched, seen, **quiet)
         self.watched.input(in_words(self.see), self.watched, seen, **quiet)
 
@@ -118,6 +119,7 @@ class TrainTab:
 
     def start(
         self,
+        token: str,
         name: str,
         kind: str,
         file: str | None,
@@ -130,6 +132,7 @@ class TrainTab:
         length: float | None,
     ) -> tuple:
         """Begin a training; its data are kept beside the adapter."""
+        self.playground.check_owner(token)
         if None in (steps, rate, length):
             raise UserError("Steps, learning rate and response tokens must all be given.")
         name = (name or "").strip()
@@ -152,14 +155,16 @@ class TrainTab:
         self.trainings.start(RrhfJob(out=out, start=start, source=source, config=config), data)
         return gr.update(choices=self.trainings.names(), value=name), *self.see(name)
 
-    def stop(self, name: str | None) -> tuple:
+    def stop(self, token: str, name: str | None) -> tuple:
         """Stop the training that is watched."""
+        self.playground.check_owner(token)
         if name:
             self.trainings.stop(name)
         return self.see(name)
 
-    def resume(self, name: str | None) -> tuple:
+    def resume(self, token: str, name: str | None) -> tuple:
         """Continue the training that is watched."""
+        self.playground.check_owner(token)
         if not name:
             raise UserError("Choose a training to resume.")
         self.trainings.resume(name)

@@ -646,3 +646,39 @@ def test_numbers_that_are_none_end_their_own_task_and_reach_no_other(built):
     engine.forget_openings()
     assert runner.pool.data.isfinite().all()
     assert torch.equal(engine.submit(reads()).wait(20), before)
+
+
+def test_who_asks_for_much_does_not_hold_up_who_asks_for_little(built, monkeypatch):
+    engine, runner = built
+    passes = []
+    monkeypatch.setattr(runner, "short", lambda rows, short=runner.short: passes.append(len(rows)) or short(rows))
+
+    def much():
+        [opened] = yield [Open("plain", (5, 6, 7))]
+        forks = [opened.sequence.fork() for _ in range(4 * ROWS)]
+        while True:
+            yield [Extend(fork, (8,)) for fork in forks]
+
+    greedy = [engine.submit(much(), owner=("other", str(n))) for n in range(3)]
+    while len(passes) < 6:
+        pass
+    before = len(passes)
+    engine.submit(write("plain", (9, 8, 7), (1, 2, 3, 4, 5)), owner=("me", "1")).wait(60)
+    took = len(passes) - before
+    for task in greedy:
+        task.stop()
+    assert took <= 5 + 4, "a token a pass: not one every twelve"
+
+
+def test_an_owner_with_nothing_under_way_gets_in_beside_full_room(tiny_catalogue):
+    engine, _ = build(tiny_catalogue, "fp32")
+    engine._max_tasks = 2
+
+    def forever():
+        while True:
+            yield []
+
+    others = [engine.submit(forever(), owner=("other",)) for _ in range(5)]
+    assert len(engine.submit(write("plain", (9, 8, 7), (1, 2)), owner=("me",)).wait(60)) == 3
+    assert sum(task._begun for task in others) <= 2
+    engine.close()

@@ -3,6 +3,7 @@
 import gzip
 import json
 
+import gradio as gr
 import pytest
 
 from playground.errors import UserError
@@ -10,6 +11,7 @@ from playground.service import Playground
 from playground.settings import Settings
 from playground.store.exchange import read_run, recorded_runs, write_run
 from playground.ui.board import snapshot
+from playground.ui.history import HistoryTab
 
 RAIN = "rain:scorer=vader,max_inner=3,candidates=3,simulate=2"
 
@@ -185,3 +187,38 @@ def test_odd_options_of_an_earlier_version_are_told_or_left(content, options):
 def test_a_colour_that_names_no_number_colours_nothing(content, number):
     run = read_run(change(content, ("run", "lanes", 0, "detail", "colour", "number"), number), "me")
     assert not any(snapshot(run)["lanes"][0]["heat"])
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("run", "prompt"), "x" * 60_001, "60,001 characters"),
+        (("run", "lanes", 0, "text"), "x" * 60_001, "60,001 characters"),
+        (("run", "lanes", 0, "token_ids"), [1] * 4097, "4,097 tokens"),
+        (("run", "earlier"), [["x" * 60_001, "y"]], "60,001 characters"),
+    ],
+)
+def test_a_run_that_no_server_could_have_made_is_refused(content, path, value, words):
+    with pytest.raises(UserError, match=words):
+        read_run(gzip.compress(change(content, path, value)), "me")
+
+
+def test_a_small_file_that_unpacks_to_much_is_refused(content):
+    with pytest.raises(UserError, match="larger than 24 MiB"):
+        read_run(gzip.compress(change(content, ("run", "prompt"), "x" * (25 << 20))), "me")
+
+
+def test_the_list_of_runs_reads_no_more_than_it_shows(tiny, content):
+    tiny.archive.read(change(content, ("run", "prompt"), "long " * 5000), "list")
+    assert [len(run["prompt"]) for run in tiny.archive.recent("list")] == [300]
+
+
+def test_an_uploaded_file_goes_after_use(tiny, content, tmp_path):
+    for name, what in (("good", content), ("bad", b"x")):
+        (tmp_path / name).write_bytes(what)
+    with gr.Blocks():
+        tab = HistoryTab(tiny, gr.BrowserState(""), lambda visitor: "me")
+    tab.take(str(tmp_path / "good"), "")
+    with pytest.raises(UserError):
+        tab.take(str(tmp_path / "bad"), "")
+    assert not list(tmp_path.iterdir())

@@ -634,10 +634,12 @@ def test_nothing_of_a_battles_lanes_goes_over_the_wire_before_the_vote(chromium,
         wire.close()
 
 
-def test_the_owner_hides_a_vote_and_takes_all_votes_home(page, embedded):
+def test_the_owner_hides_a_vote_and_takes_all_votes_home(page, address, embedded):
     arena = Arena(embedded)
     battle = arena.battle("somebody", "Name a fruit.")
     arena.vote("somebody", battle["battle"], "a", note=HOSTILE)
+    page.goto(f"{address}?token={embedded.owner_token}")
+    page.wait_for_url(lambda url: "token" not in url)
     page.get_by_role("tab", name="Owner").click()
     expect(page.locator("#owner-votes")).to_contain_text("Name a fruit.")
     with page.expect_download() as download:
@@ -656,15 +658,16 @@ def test_the_owner_hides_a_vote_and_takes_all_votes_home(page, embedded):
 
 def test_the_api_plays_the_arena(address):
     client = Client(address, verbose=False)
-    battle = client.predict("somebody", "Name a colour.", api_name="/battle")
+    visitor, another = (client.predict(api_name="/visitor") for _ in range(2))
+    battle = client.predict(visitor, "Name a colour.", api_name="/battle")
     assert set(battle) == {"battle", "prompt", "a", "b"}
     with pytest.raises(AppError, match="not yours"):
-        client.predict("another", battle["battle"], "a", api_name="/vote")
-    shown = client.predict("somebody", battle["battle"], "b", ["safer"], "a note", api_name="/vote")
+        client.predict(another, battle["battle"], "a", api_name="/vote")
+    shown = client.predict(visitor, battle["battle"], "b", ["safer"], "a note", api_name="/vote")
     assert shown["choice"] == "b"
     assert shown["a"]["method"]
     with pytest.raises(AppError, match="counts once"):
-        client.predict("somebody", battle["battle"], "a", api_name="/vote")
+        client.predict(visitor, battle["battle"], "a", api_name="/vote")
 
 
 def test_a_sweep_draws_curves_and_lists_the_answers(page):
@@ -688,7 +691,10 @@ def test_a_sweep_over_nonsense_is_refused_in_words(page):
     expect(page.get_by_text("write 1 to 13 numbers")).to_be_visible()
 
 
-def test_an_adapter_is_trained_on_the_page_and_joins_the_list(page, tmp_path):
+def test_an_adapter_is_trained_on_the_page_and_joins_the_list(page, address, embedded, tmp_path):
+    page.goto(f"{address}?token={embedded.owner_token}")
+    page.wait_for_url(lambda url: "token" not in url)
+    expect(page.locator(".lane-controls")).to_have_count(2)
     rows = tmp_path / "rows.jsonl"
     row = {"prompt": "Name a colour.", "chosen": "Blue.", "rejected": "I do not know any."}
     rows.write_text("\n".join([json.dumps(row)] * 4 + ['{"prompt": "<b>bad</b>"}']))

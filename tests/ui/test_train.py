@@ -16,7 +16,7 @@ def tab(tiny, tmp_path):
     trainings = Trainings(tiny.settings)
     trainings.folder = tmp_path / "adapters"
     with gr.Blocks():
-        tab = TrainTab(tiny, trainings)
+        tab = TrainTab(tiny, trainings, gr.BrowserState(""))
     tab.started = []
     trainings.start = lambda job, data: tab.started.append((job, data))
     tab.see = lambda name: (name,)
@@ -32,11 +32,12 @@ def test_each_kind_of_data_becomes_its_source(tab, tmp_path):
     def job(source, **more):
         return RrhfJob(out=out, source=source, config=config, **more)
 
-    tab.start(" mine ", ROWS, str(file), "", 4, "length", "", 7, 0.01, 9)
+    tab.start(tab.playground.owner_token, " mine ", ROWS, str(file), "", 4, "length", "", 7, 0.01, 9)
     assert tab.started.pop() == (job(RowsFile(path=data)), file.read_text())
-    tab.start("mine", VOTES, None, "", 4, "length", "", 7, 0.01, 9)
+    tab.start(tab.playground.owner_token, "mine", VOTES, None, "", 4, "length", "", 7, 0.01, 9)
     assert tab.started.pop() == (job(Votes()), "")
-    tab.start("mine", SAMPLE, None, "the fox\n\n a cake ", 3, "length", "adapted", 7, 0.01, 9)
+    two = "the fox\n\n a cake "
+    tab.start(tab.playground.owner_token, "mine", SAMPLE, None, two, 3, "length", "adapted", 7, 0.01, 9)
     source = Sampling(prompts=data, samples=3, score_with="length")
     start = tab.playground.catalogue.variant("adapted").adapter
     assert tab.started.pop() == (job(source, start=start), '{"prompt": "the fox"}\n{"prompt": "a cake"}\n')
@@ -54,7 +55,7 @@ def test_each_kind_of_data_becomes_its_source(tab, tmp_path):
 )
 def test_what_cannot_be_trained_is_said(tab, name, kind, steps, words):
     with pytest.raises(UserError, match=words):
-        tab.start(name, kind, None, "", 4, "length", "", steps, 0.01, 9)
+        tab.start(tab.playground.owner_token, name, kind, None, "", 4, "length", "", steps, 0.01, 9)
     assert tab.started == []
 
 

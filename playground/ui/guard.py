@@ -1,0 +1,127 @@
+"""What stands before the page: which hosts and origins are served, what browsers are told, and who still reads."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import parse_qs
+
+import gradio as gr
+
+_OWN = ("localhost", "127.0.0.1", "::1")
+_STREAM = re.compile(r"/gradio_api/(?:queue/data|call/[^/]+/(?P<event>[^/]+))/?$")
+_REMEMBERED = 10_000
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
+    "media-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self' {}"
+)
+"""Gradio writes scripts into its page and compiles those of its own components, so these are allowed; none from
+elsewhere is, and nothing can be sent elsewhere."""
+
+
+class Guard:
+    """An ASGI application around the page's own."""
+
+    def __init__(self, app: Any, page: gr.Blocks, host: str, hosts: Iterable[str] = (), frames: Iterable[str] = ()):
+        """host: the address listened on; hosts: further names of this server; frames: sites that may frame it."""
+        space = os.environ.get("SPACE_HOST") or ""
+        self.app, self.page = app, page
+        self.names = {name.lower() for name in (*_OWN, host, space, *hosts) if name}
+        policy = _POLICY.format(" ".join(frames)).strip()
+        self._told = [
+            (b"content-security-policy", policy.encode()),
+            (b"x-content-type-options", b"nosniff"),
+            (b"referrer-policy", b"same-origin"),
+        ]
+        self._open: Counter[str] = Counter()
+        self._closed: dict[str, float] = {}
+
+    def unread_since(self, session: str) -> float | None:
+        """See `Crowd`."""
+        return None if self._open[session] else self._closed.get(session, 0.0)
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        host = _name(headers.get(b"host", b"").decode("latin-1"))
+        if not self._serves(host):
+            await _refuse(
+                send, 421, f"This server is not {host or 'without a name'}; PLAYGROUND_HOSTS names its hosts."
+            )
+            return
+        dropped = set()
+        if (origin := headers.get(b"origin")) is not None and not self._trusts(origin.decode("latin-1"), host):
+            if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
+                await _refuse(send, 403, "A page of another site may not do this; PLAYGROUND_HOSTS names trusted ones.")
+                return
+            dropped.add(b"origin")  # so that no answer names it as allowed
+        if _name(headers.get(b"x-forwarded-host", b"").decode("latin-1")) not in self.names:
+            dropped.add(b"x-forwarded-host")  # else Gradio copies it into the page
+        scope = scope | {"headers": [pair for pair in scope["headers"] if pair[0] not in dropped]}
+
+        async def told(message: dict[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message = message | {"headers": [*message.get("headers", ()), *self._told]}
+            await send(message)
+
+        session = self._session_read(scope)
+        if session is None:
+            await self.app(scope, receive, told)
+            return
+        self._open[session] += 1
+        try:
+            await self.app(scope, receive, told)
+        finally:
+            self._open[session] -= 1
+            if not self._open[session]:
+                del self._open[session]
+                self._closed[session] = time.monotonic()
+                while len(self._closed) > _REMEMBERED:
+                    self._closed.pop(next(iter(self._closed)))
+
+    def _serves(self, host: str) -> bool:
+        """A name must be known: a site may let its own name point here. Numbers cannot be borrowed."""
+        return "*" in self.names or host in self.names or _is_number(host)
+
+    def _trusts(self, origin: str, host: str) -> bool:
+        name = _name(origin.partition("://")[2])
+        return "*" in self.names or name in self.names or (bool(name) and name == host)
+
+    def _session_read(self, scope: dict[str, Any]) -> str | None:
+        """The session whose stream is read by this request, or None."""
+        found = _STREAM.search(scope["path"])
+        if scope["method"] != "GET" or not found:
+            return None
+        if event := found["event"]:
+            known = self.page._queue.event_ids_to_events.get(event)
+            return known.session_hash if known else event
+        return parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [None])[0]
+
+
+def _name(host: str) -> str:
+    """A host without its port, in small letters."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.partition(":")[0].lower()
+
+
+def _is_number(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+async def _refuse(send: Any, status: int, sentence: str) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": sentence.encode("utf-8", "replace")})

@@ -1,0 +1,79 @@
+"""Who asks, and which runs each page (or API client) has under way."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import gradio as gr
+
+from playground.errors import UserError
+from playground.service import Person, Playground, Ticket
+
+VISITORS_AN_HOUR = 200
+"""New visitors from one address."""
+_SALT = secrets.token_bytes(16)
+"""Addresses are kept in memory only, and only as hashes that end with this process."""
+
+
+def person_of(playground: Playground, request: gr.Request) -> Person:
+    """Who sent a request: people behind one address are one group."""
+    address = request.client.host if request.client else ""
+    proxies = playground.settings.proxies
+    passed = [part.strip() for part in (request.headers.get("x-forwarded-for") or "").split(",")]
+    if proxies and len(passed) >= proxies and passed[-proxies]:
+        address = passed[-proxies]
+    return Person(hashlib.sha256(_SALT + _network(address).encode()).hexdigest()[:16], str(request.session_hash))
+
+
+def _network(address: str) -> str:
+    """What one household has: an IPv4 address, or the 64 bits in front of an IPv6 one."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
+
+
+def new_visitor(playground: Playground, request: gr.Request) -> str:
+    """A signed id. Raises UserError for the many-th within an hour."""
+    playground.crowd.count(person_of(playground, request), "visitor ids", VISITORS_AN_HOUR)
+    return playground.new_visitor()
+
+
+def known_visitor(playground: Playground, visitor: object) -> str:
+    """The id, if this server gave it. Raises UserError."""
+    if not playground.is_visitor(visitor):
+        raise UserError("This visitor id is not of this server; reload the page, or ask the API's /visitor for one.")
+    return visitor
+
+
+class Sessions:
+    """Which runs each page has under way in one tab."""
+
+    def __init__(self, playground: Playground):
+        self.playground = playground
+        self._tickets: dict[str, set[Ticket]] = {}
+
+    @contextmanager
+    def begin(self, request: gr.Request, lanes: int, tokens: int) -> Iterator[Ticket]:
+        """A run of this session with so many lanes, and tokens in all branches; left in whatever way, it is stopped.
+        Raises UserError if that is too much for one person now."""
+        session = request.session_hash
+        with self.playground.crowd.enter(person_of(self.playground, request), lanes, tokens) as ticket:
+            self._tickets.setdefault(session, set()).add(ticket)
+            try:
+                yield ticket
+            finally:
+                mine = self._tickets.get(session, set())
+                mine.discard(ticket)
+                if not mine:
+                    self._tickets.pop(session, None)
+
+    def stop(self, session: str) -> None:
+        """Stop all that this session runs."""
+        for ticket in list(self._tickets.get(session, ())):
+            ticket.stop()

@@ -1,0 +1,191 @@
+"""What stands before the page: hosts, origins, headers, tokens, unread runs, caps."""
+
+import time
+
+import gradio as gr
+import httpx
+import pytest
+
+from playground.errors import UserError
+from playground.service import Person, Playground
+from playground.service import crowd as crowds
+from playground.service.crowd import Crowd, Limits
+from playground.settings import Settings
+from playground.ui.page import serve
+from playground.ui.sessions import person_of
+from tests.endurance import Refused, call
+
+ME, YOU = Person("here", "1"), Person("there", "2")
+
+
+def soon(happens):
+    """Whether something happens within a minute."""
+    for _ in range(1200):
+        if happens():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture(scope="module")
+def served(tiny_catalogue):
+    playground = Playground(
+        Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", hosts=("arena.example",))
+    )
+    page, address = serve(port=None, playground=playground, block=False)
+    yield playground, address.rstrip("/")
+    page.close()
+    playground.close()
+
+
+@pytest.fixture
+def client(served):
+    with httpx.Client(base_url=served[1], timeout=60) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("evil.example", 421), ("", 421), ("arena.example", 200), ("10.0.0.7:80", 200)]
+)
+def test_only_known_hosts_are_served(client, host, status):
+    answer = client.get("/config", headers={"host": host})
+    assert answer.status_code == status
+    if status == 421:
+        assert "PLAYGROUND_HOSTS" in answer.text
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://192.168.0.9"])
+def test_a_foreign_page_may_neither_read_nor_act(client, origin):
+    headers = {"origin": origin, "host": "arena.example"}
+    read = client.get("/config", headers=headers)
+    assert "access-control-allow-origin" not in read.headers
+    assert "access-control-allow-credentials" not in read.headers
+    ask = client.options("/config", headers=headers | {"access-control-request-method": "POST"})
+    assert "access-control-allow-origin" not in ask.headers
+    act = client.post("/gradio_api/call/methods", json={"data": []}, headers=headers)
+    assert act.status_code == 403
+
+
+def test_a_page_of_this_server_may_act(client):
+    headers = {"origin": "https://arena.example", "host": "arena.example"}
+    assert client.post("/gradio_api/call/methods", json={"data": []}, headers=headers).status_code == 200
+
+
+def test_browsers_are_told_what_the_page_may_do_and_who_may_frame_it(client):
+    told = client.get("/").headers
+    assert told["x-content-type-options"] == "nosniff"
+    assert "frame-ancestors 'self'" in told["content-security-policy"]
+    assert "default-src 'self'" in told["content-security-policy"]
+
+
+def test_a_forwarded_host_is_not_copied_into_the_page(client):
+    assert "evil.example" not in client.get("/", headers={"x-forwarded-host": "evil.example"}).text
+
+
+def test_a_run_that_nobody_reads_ends(served, client, monkeypatch):
+    playground, _ = served
+    monkeypatch.setattr(crowds, "UNREAD_SECONDS", 1.0)
+    client.post("/gradio_api/call/compare", json={"data": ["the fox", ["best_of_n:n=32", "sample"], 0, 1500]})
+    assert soon(lambda: playground.crowd.under_way)
+    assert soon(lambda: not playground.crowd.under_way)
+
+
+def test_a_run_that_is_read_goes_on(served, client, monkeypatch):
+    monkeypatch.setattr(crowds, "UNREAD_SECONDS", 0.0)
+    assert call(client, "compare", "the fox", ["best_of_n:n=8"], 0, 400)["status"] == "done"
+
+
+def test_too_much_at_once_is_refused_at_once_and_others_are_served(served, client, monkeypatch):
+    playground, _ = served
+    monkeypatch.setattr(playground.crowd, "limits", Limits(lanes=1))
+    with pytest.raises(Refused, match="2 more"):
+        call(client, "compare", "the fox", ["greedy", "greedy"])
+    assert call(client, "compare", "the fox", ["greedy"], 0, 4)["status"] == "done"
+
+
+def test_caps_are_each_groups_own_and_free_again_after_the_run():
+    crowd = Crowd(Limits(lanes=4, tokens=100, runs=3))
+    with crowd.enter(ME, 3, 10):
+        with pytest.raises(UserError, match="3 lanes"), crowd.enter(ME._replace(session="9"), 2, 10):
+            pass
+        with pytest.raises(UserError, match="10 tokens"), crowd.enter(ME, 1, 91):
+            pass
+        others = crowd.enter(YOU, 4, 100), crowd.enter(ME, 1, 1)
+        with others[0], others[1], pytest.raises(UserError, match="busy"), crowd.enter(Person("else", "3"), 1, 1):
+            pass
+    with crowd.enter(ME, 4, 100):
+        pass
+
+
+def test_what_takes_too_long_is_stopped():
+    crowd = Crowd(Limits(seconds=0))
+    with crowd.enter(ME, 1, 1) as ticket:
+        assert soon(lambda: ticket.stopped)
+
+
+def test_an_hours_count_is_each_groups_own():
+    crowd = Crowd()
+    for _ in range(3):
+        crowd.count(ME, "battles", 3)
+    with pytest.raises(UserError, match="within an hour"):
+        crowd.count(ME, "battles", 3)
+    crowd.count(YOU, "battles", 3)
+
+
+def asked(address, forwarded=None):
+    scope = {"type": "http", "headers": [(b"x-forwarded-for", forwarded.encode())] if forwarded else []}
+    from fastapi import Request
+
+    return gr.Request(Request(scope | {"client": (address, 1)}), session_hash="s")
+
+
+def test_people_are_told_apart_by_address_and_none_is_kept(tiny, monkeypatch):
+    def group(*where):
+        return person_of(tiny, asked(*where)).group
+
+    assert group("1.2.3.4") == group("1.2.3.4", "9.9.9.9") != group("1.2.3.5"), "anybody can write that header"
+    assert group("2001:db8::1") == group("2001:db8::2") != group("2001:db8:0:1::1")
+    assert "1.2.3.4" not in group("1.2.3.4")
+    monkeypatch.setattr(tiny, "settings", Settings(proxies=1))
+    assert group("10.0.0.1", "6.6.6.6, 1.2.3.4") == group("10.0.0.2", "1.2.3.4") != group("10.0.0.1", "6.6.6.6")
+
+
+def test_training_and_the_owners_acts_need_the_token(served, client):
+    playground, _ = served
+    config = client.get("/config").json()
+    names = {"start": "train-start", "stop": "train-stop", "hide": "owner-hide", "forget": "owner-forget"}
+    ids = {c["props"].get("elem_id"): c["id"] for c in config["components"]}
+    values = {c["id"]: c["props"].get("value") for c in config["components"]}
+    for name in names.values():
+        [event] = [
+            d
+            for d in config["dependencies"]
+            if [ids[name], "click"] in d["targets"] or (ids[name], "click") in map(tuple, d["targets"])
+        ]
+        body = {"data": [values.get(i) for i in event["inputs"]], "fn_index": event["id"], "session_hash": f"s{name}"}
+        client.post("/gradio_api/queue/join", json=body).raise_for_status()
+        told = client.get("/gradio_api/queue/data", params={"session_hash": f"s{name}"}).text
+        assert "PLAYGROUND_OWNER_TOKEN" in told
+    with pytest.raises(UserError, match="owner's token"):
+        playground.check_owner("guess")
+    playground.check_owner(playground.owner_token)
+
+
+def test_every_start_makes_another_token(tiny, served):
+    assert tiny.owner_token != served[0].owner_token
+    assert len(tiny.owner_token) >= 32
+
+
+def test_invented_visitors_are_refused_and_given_ones_play(client):
+    with pytest.raises(Refused, match="not of this server"):
+        call(client, "battle", "somebody", "")
+    visitor = call(client, "visitor")
+    battle = call(client, "battle", visitor, None)
+    assert call(client, "vote", visitor, battle["battle"], "a")["choice"] == "a"
+    with pytest.raises(Refused, match="must be a text"):
+        call(client, "battle", visitor, {})
+
+
+def test_an_endpoint_without_its_needed_arguments_says_what_it_takes(client):
+    with pytest.raises(Refused, match="prompt, lanes, seed"):
+        call(client, "compare")
