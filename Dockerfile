@@ -1,9 +1,10 @@
 # docker build -t realign-playground .
 # docker run --rm -p 127.0.0.1:7860:7860 -v realign-playground:/data realign-playground
-# For CUDA: --build-arg TORCH_INDEX= (the ordinary packages), and docker run --gpus all.
+# The ordinary package of torch carries CUDA (docker run --gpus all uses it). For a small image name the index of its
+# CPU builds, as PyTorch's own page on installing tells: docker build --build-arg TORCH_INDEX=ADDRESS
 FROM python:3.11-slim
 
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 RUN useradd --create-home --uid 1000 player && mkdir /data /models && chown player /data /models
 WORKDIR /app
 COPY requirements.txt .
