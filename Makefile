@@ -7,12 +7,13 @@
 # make recorded          record the shipped runs again: RAIN, and EFT, CBS and IVG on the papers' tasks
 # make careful-adapter   make the shipped adapter again, from public data in DATA
 # make evaluator-adapter make the shipped evaluator again, from the rows that careful-adapter leaves
+# make answers-adapter   make ASPIRE's weights again;  make values-adapters: those of IVG
 
 PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench space picture browser recorded careful-adapter evaluator-adapter
+.PHONY: run setup test lint bench space picture browser recorded careful-adapter evaluator-adapter answers-adapter values-adapters
 
 run: setup
 	$(BIN)/python app.py
@@ -81,6 +82,31 @@ recorded: setup
 	$(POSITIVE)/6.json.gz $(call TASK,0)
 	$(POSITIVE)/7.json.gz $(call TASK,1)
 	$(HARMLESS)/8.json.gz $(call TASK,6)
+
+# About two hours on two cores. Remove adapters/answers first.
+answers-adapter: setup
+	$(BIN)/python -m playground train aspire-rows --data-dir $(DATA) --out train/aspire.jsonl
+	$(BIN)/python -m playground train aspire --data train/aspire.jsonl --out adapters/answers --stage task \
+		--steps 200 --decay 400 --evaluate-every 200 --held-out 0.02
+	$(BIN)/python -m playground train aspire --data train/aspire.jsonl --out adapters/answers --stage label --questions 872
+	$(BIN)/python -m playground train aspire --data train/aspire.jsonl --out adapters/answers --stage evaluate \
+		--steps 150 --decay 200 --held-out 0.08
+	awk "NR % 2" adapters/answers/calibration.jsonl > train/calibration.jsonl
+	$(BIN)/python -m playground calibrate aspire --data train/calibration.jsonl --coverage 0.5
+
+# About an hour on one core. Remove adapters/positive, adapters/value_sentiment and adapters/value_harmless first.
+values-adapters: setup
+	$(BIN)/python -m playground train sentiment-rows --data-dir $(DATA) --out train/positive.jsonl --values train/values.jsonl
+	$(BIN)/python -m playground train rrhf --data train/positive.jsonl --out adapters/positive --steps 150 \
+		--rows-per-step 2 --learning-rate 0.0005 --rank 8 --targets q_proj,v_proj,o_proj,up_proj,down_proj \
+		--held-out 0.04 --evaluate-every 75 --max-prompt 80 --max-response 32
+	$(BIN)/python -m playground train value --data train/values.jsonl --out adapters/value_sentiment --form head \
+		--steps 250 --rows-per-step 6 --learning-rate 0.002 --held-out 0.06 --evaluate-every 125 --max-prompt 80 \
+		--max-response 40
+	$(BIN)/python -m playground train harmless-rows --data-dir $(DATA) --out train/harmless.jsonl
+	$(BIN)/python -m playground train value --data train/harmless.jsonl --out adapters/value_harmless --form head \
+		--steps 120 --rows-per-step 2 --learning-rate 0.002 --held-out 0.1 --evaluate-every 60 --max-prompt 120 \
+		--max-response 40
 
 # About half an hour on two cores. Remove adapters/evaluator first.
 evaluator-adapter: setup
