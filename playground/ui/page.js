@@ -6,5 +6,5 @@ document.addEventListener('click', e => {
 const visible = selector => [...document.querySelectorAll(selector)].find(node => node.offsetParent);
 document.addEventListener('keydown', e => {
   if (e.key === 'Escape' && !document.activeElement.classList.contains('token')) document.querySelector('#stop')?.click();
-  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); visible('#run, #ask')?.click(); }
+  if (e.key === 'Enter' && (e.ctrlKey || e.metaKey) && !e.defaultPrevented) { e.preventDefault(); visible('#run, #ask')?.click(); }
 });
