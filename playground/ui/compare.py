@@ -128,7 +128,7 @@ class CompareTab:
             )
             with gr.Accordion("More examples", open=False):
                 tasks = self._more_examples()
-            with gr.Accordion("System prompt, earlier turns, seed and length", open=False):
+            with gr.Accordion("More settings", open=False):
                 self.system = gr.Textbox(label="System prompt", lines=2, elem_id="system", interactive=True)
                 self.earlier = gr.Textbox(
                     label="Earlier turns",
@@ -179,6 +179,13 @@ class CompareTab:
         with gr.Row(elem_id="lane-row"):
             self._render_lanes()
             self.add_button.render()
+        self.lanes.change(
+            lambda lanes: gr.update(interactive=len(lanes) < MAX_LANES),
+            self.lanes,
+            self.add_button,
+            api_visibility="private",
+            show_progress="hidden",
+        )
         tasks.click(
             in_words(self.begin_task),
             tasks,
@@ -360,13 +367,7 @@ class CompareTab:
             field = schema["properties"][name]
             return control(name, field, lane["options"].get(name, field["default"]))
 
-        head = gr.Accordion(
-            summary(number, lane),
-            open=lane.get("open", False),
-            key=f"lane {number}",
-            preserved_by_key="open",
-            elem_classes="lane-controls",
-        )
+        head = gr.Accordion(summary(number, lane), open=lane.get("open", False), elem_classes="lane-controls")
         with head:
             method = gr.Dropdown(
                 [(d.title, d.name) for d in DECODERS.values()],
@@ -402,15 +403,11 @@ class CompareTab:
         def named(*options: Any) -> dict[str, Any]:
             return gr.update(label=summary(number, lane | {"options": chosen(schema, options)}))
 
-        gr.on(
-            [made[name].change for name, _ in fields],
-            named,
-            components[:-1],
-            head,
-            queue=False,
-            api_visibility="private",
-            show_progress="hidden",
-        )
+        quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+        gr.on([made[name].change for name, _ in fields], named, components[:-1], head, **quiet)
+        # What stands open does so in the next drawing, too; this draws nothing.
+        head.expand(lambda: lane.update(open=True), None, None, **quiet)
+        head.collapse(lambda: lane.update(open=False), None, None, **quiet)
         return components, (method, duplicate, remove, clear)
 
     def _run(self, wanted: RunRequest, origin: str, session: str) -> Iterator[tuple]:

@@ -50,6 +50,7 @@ THEME = gr.themes.Soft(
     button_primary_background_fill_hover_dark="*primary_700",
     input_placeholder_color="*neutral_500",
     input_placeholder_color_dark="*neutral_400",
+    input_border_width="1px",
     input_border_color=EDGE,
     input_border_color_dark=EDGE_DARK,
     checkbox_border_color=EDGE,
