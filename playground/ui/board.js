@@ -301,6 +301,7 @@ function drawCurve({ title, points }) {
 }
 
 function drawLane(lane, data) {
+  lane.data = data;
   lane.title.textContent = data.title;
   lane.options.textContent = data.options.join(' · ').replaceAll(',', ',\u200b');  // long ones break at commas
   lane.root.title = data.models.map(([name, what]) => `${name}: ${what}`).join('\n');
@@ -337,7 +338,6 @@ function drawLane(lane, data) {
   lane.tree.judge.textContent = data.evaluator;
   lane.tree.shape(data.shape);
   if (data.steps) lane.tree.fetch(data.steps);
-  lane.data = data;
   const first = lane.scrub.hidden;
   lane.scrub.hidden = !data.flips.length || data.status === 'writing' || data.status === 'waiting';
   if (first && !lane.scrub.hidden) {
@@ -385,7 +385,7 @@ function draw() {
   const asked = new URLSearchParams(window.location.search).has('run');
   opening.hidden = !value?.opening || asked;
   after.hidden = !value?.lanes || value.status === 'running';
-  if (value?.opening) return asked ? drawNote('Opening the run …') : drawOpening(opening, value.opening);
+  if (value?.opening) return asked ? drawNote('The run of this address appears here.') : drawOpening(opening, value.opening);
   if (value?.loading) return drawNote(value.loading.what, value.loading.share);
   if (!value?.lanes) return drawNote('The answers appear here, side by side. Press Run.');
   if (value.run !== shownRun || lanes.length !== value.lanes.length || !board().contains(lanes[0]?.root)) show(value);

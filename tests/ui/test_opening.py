@@ -92,8 +92,9 @@ def test_a_run_takes_the_place_of_the_opening_and_comes_into_view(page):
     expect(page).to_have_title(f"Name a colour. · {TITLE}")
     page.wait_for_function(
         """() => { const top = document.querySelector('.lane .text').getBoundingClientRect().top;
-        return top > 0 && top < innerHeight / 2; }"""
+        return top > 0 && top < innerHeight - 60; }"""
     )
+    expect(page.get_by_role("button", name="Save this run as a file")).to_be_visible()
     # Its address shows the prompt and the answers at once.
     page.wait_for_url(re.compile(r"\?run="))
     page.goto(page.url)
