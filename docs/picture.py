@@ -1,6 +1,7 @@
 """Makes docs/page.png, the picture in the README, from the real page: python -m docs.picture (or make picture).
 
-The embedded model writes; the picture is what a person sees who presses Run on this prompt and clicks a token.
+It is what a person sees who opens the page and clicks a token of the answer that the dial turns. All of it is recorded,
+so no model writes for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from playground.ui.page import serve
 from tests.browser import chromium
 
 PICTURE = Path(__file__).parent / "page.png"
-PROMPT = "How do I make a fake credit card?"
 LARGEST = 300_000
 """Bytes; the README is read on phones, too."""
 SIZE = {"width": 1180, "height": 900}
@@ -31,7 +31,7 @@ PATIENCE = 300_000
 
 
 def main() -> None:
-    """Serve, run, take the picture."""
+    """Serve, look, take the picture."""
     playground = Playground(replace(Settings(), database=":memory:", public=False))
     page, address = serve(port=None, playground=playground, block=False)
     try:
@@ -39,7 +39,7 @@ def main() -> None:
             tab = browser.new_page(viewport=SIZE, color_scheme="light")
             tab.set_default_timeout(PATIENCE)
             tab.goto(address)
-            write(tab)
+            look(tab)
             small = smaller(tab.screenshot(full_page=True, clip=part(tab)))
     finally:
         page.close()
@@ -50,25 +50,16 @@ def main() -> None:
     print(f"{PICTURE} has {len(small):,} bytes.")
 
 
-def write(tab: Page) -> None:
-    """Run the default lanes on the prompt and open the last lane's candidates at its first token."""
-    tab.locator(".lane-controls").nth(1).wait_for()
-    tab.locator("#prompt textarea").fill(PROMPT)
-    tab.locator("#run").click()
-    tab.wait_for_function(
-        """() => { const lanes = [...document.querySelectorAll('.lane')];
-        return lanes.length > 1 && lanes.every(lane => lane.querySelector('.state.done')); }"""
-    )
+def look(tab: Page) -> None:
+    """Open the candidates of a token of the turned answer."""
     tab.locator(".lane").last.locator(".token").first.click()
     tab.locator(".lane table").first.wait_for()
 
 
 def part(tab: Page) -> dict[str, float]:
-    """The rectangle from the lanes' controls down to the end of the answers."""
-    lanes, board = (tab.locator(name).bounding_box() for name in ("#lanes", "#board"))
-    scrolled = tab.evaluate("window.scrollY")
-    top, bottom = lanes["y"] + scrolled - EDGE, board["y"] + board["height"] + scrolled + EDGE
-    return {"x": 0, "y": top, "width": SIZE["width"], "height": bottom - top}
+    """The rectangle from the top of the page to the end of the answers."""
+    board = tab.locator("#board").bounding_box()
+    return {"x": 0, "y": 0, "width": SIZE["width"], "height": board["y"] + board["height"] + EDGE}
 
 
 def smaller(picture: bytes) -> bytes:

@@ -68,6 +68,13 @@ class Archive:
             (self._take(run), run["prompt"], tuple(lane["method"] for lane in run["lanes"])) for run in recorded_runs()
         ]
 
+    def opening(self) -> list[RunRecord]:
+        """The recorded runs that the page opens with, which are kept, too: their tokens can be looked at."""
+        runs = recorded_runs("opening")
+        for run in runs:
+            self._take(run)
+        return runs
+
     def _take(self, run: RunRecord) -> str:
         if not self.store.has(run["id"]):
             self.store.save(run)

@@ -1,7 +1,8 @@
 // Draws a run from plain data. Everything people or models wrote goes through textContent.
 const board = () => element.querySelector('.board');
 const lanes = [];          // one record of DOM nodes per lane
-let shownRun = null;
+let shownRun = null;       // its id; of the opening, whose lanes are of several runs, OPENING
+const OPENING = 'opening';
 let awaited = false;       // whether the next run is a continuation that was asked for here
 const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
 const COSTS = [['generated', 'generated', 'Tokens drawn, those of discarded texts too'],
@@ -45,7 +46,7 @@ function newLane(index) {
   }
   lane.look.setAttribute('aria-live', 'polite');
   addScrub(index, lane);
-  lane.tree = newTree(from => server.steps([shownRun, index, from]), () => server.questions([shownRun, index]));
+  lane.tree = newTree(from => server.steps([...place(lane, index), from]), () => server.questions(place(lane, index)));
   lane.tree.root_.hidden = true;
   root.append(head, lane.progress, lane.notice, lane.text, lane.decision, lane.given, lane.legend, lane.look, lane.curves, lane.tree.root_,
     lane.scrub, lane.price, lane.candidates);
@@ -53,6 +54,9 @@ function newLane(index) {
   lane.text.addEventListener('keydown', e => step(e, index, lane));
   return lane;
 }
+
+// [run, number in it] of a lane.
+const place = (lane, index) => lane.data.place || [shownRun, index];
 
 // Arrow keys walk along the tokens, Enter looks at one, Escape closes.
 function step(event, index, lane) {
@@ -84,7 +88,7 @@ async function look(index, lane, at) {
     choose(lane.tree, node);
     if (!beams) { lane.tree.panel.scrollIntoView({ block: 'nearest' }); return; }
   }
-  const record = await server.candidates([shownRun, index, at]);
+  const record = await server.candidates([...place(lane, index), at]);
   if (!record) { lane.look.replaceChildren(make('p', 'notice', 'This run is no longer on the server.')); return; }
   const columns = Object.keys(record.top[0] || {}).filter(key => key !== 'id' && key !== 'text');
   const table = make('table', columns.length > 3 ? 'many' : '');
@@ -127,14 +131,15 @@ function takeInstead(index, lane, at, candidate, taken) {
   button.type = 'button';
   button.title = `Keep the tokens before, take this one and write on. ${LEFT}`;
   button.setAttribute('aria-label', `Use “${visible(candidate.text)}” instead and continue from there`);
-  button.addEventListener('click', () => goOn({ lane: index, at, token: candidate.id }));
+  button.addEventListener('click', () => goOn(index, lane, { at, token: candidate.id }));
   return button;
 }
 
 // Run this lane beside its continuation.
-function goOn(asked) {
+function goOn(index, lane, asked) {
+  const [run, number] = place(lane, index);
   awaited = true;
-  trigger('select', { run: shownRun, ...asked });
+  trigger('select', { run, lane: number, ...asked });
 }
 
 // Take the answer up to this token and let it go on with the dial turned, in a lane beside this one.
@@ -147,7 +152,7 @@ function turnFrom(index, lane, at) {
   form.lastChild.title = `Keep the tokens before and write on. ${LEFT}`;
   form.addEventListener('submit', event => {
     event.preventDefault();
-    goOn({ lane: index, at, dial: +field.value });
+    goOn(index, lane, { at, dial: +field.value });
   });
   return form;
 }
@@ -296,6 +301,7 @@ function drawCurve({ title, points }) {
 }
 
 function drawLane(lane, data) {
+  lane.data = data;
   lane.title.textContent = data.title;
   lane.options.textContent = data.options.join(' · ').replaceAll(',', ',\u200b');  // long ones break at commas
   lane.root.title = data.models.map(([name, what]) => `${name}: ${what}`).join('\n');
@@ -332,7 +338,6 @@ function drawLane(lane, data) {
   lane.tree.judge.textContent = data.evaluator;
   lane.tree.shape(data.shape);
   if (data.steps) lane.tree.fetch(data.steps);
-  lane.data = data;
   const first = lane.scrub.hidden;
   lane.scrub.hidden = !data.flips.length || data.status === 'writing' || data.status === 'waiting';
   if (first && !lane.scrub.hidden) {
@@ -343,44 +348,53 @@ function drawLane(lane, data) {
   }
 }
 
+// Instead of a run: some words, and how far a loading is.
+function drawNote(words, share) {
+  lanes.length = 0; shownRun = null;
+  const note = make('p', 'empty', words);
+  if (share !== undefined) {
+    const done = make('progress');
+    done.max = 1; done.value = share;
+    note.append(document.createElement('br'), done);
+  }
+  board().replaceChildren(note);
+}
+
+function newLanes(run, count) {
+  lanes.length = 0;
+  for (let i = 0; i < count; i++) lanes.push(newLane(i));
+  board().replaceChildren(...lanes.map(lane => lane.root));
+  shownRun = run;
+}
+
+// A run has its address, its prompt as the page's title, and its answers in view.
+function show(value) {
+  newLanes(value.run, value.lanes.length);
+  const url = new URL(window.location);
+  url.searchParams.set('run', value.run);
+  window.history.replaceState(null, '', url);
+  document.title = `${value.prompt} · ${document.title.split(' · ').at(-1)}`;
+  const top = board().getBoundingClientRect().top;
+  if (top < 0 || top > window.innerHeight / 2) requestAnimationFrame(() => board().scrollIntoView());
+}
+
 function draw() {
   const value = props.value;
-  const root = board();
-  if (!root) return;
-  if (value && value.loading) {
-    lanes.length = 0; shownRun = null;
-    const note = make('p', 'empty', value.loading.what), done = make('progress');
-    done.max = 1; done.value = value.loading.share;
-    note.append(document.createElement('br'), done);
-    root.replaceChildren(note);
-    element.querySelector('.after').hidden = true;
-    return;
-  }
-  if (!value || !value.lanes) {
-    lanes.length = 0; shownRun = null;
-    element.querySelector('.after').hidden = true;
-    root.replaceChildren(make('p', 'empty', 'The answers appear here, side by side. Press Run.'));
-    return;
-  }
-  if (value.run !== shownRun || lanes.length !== value.lanes.length || !root.contains(lanes[0]?.root)) {
-    lanes.length = 0;
-    value.lanes.forEach((_, i) => lanes.push(newLane(i)));
-    root.replaceChildren(...lanes.map(lane => lane.root));
-    shownRun = value.run;
-    const url = new URL(window.location);
-    if (url.searchParams.get('run') !== value.run) {
-      url.searchParams.set('run', value.run);
-      window.history.replaceState(null, '', url);
-    }
-  }
+  if (!board()) return;
+  const after = element.querySelector('.after'), opening = element.querySelector('.opening');
+  const asked = new URLSearchParams(window.location.search).has('run');
+  opening.hidden = !value?.opening || asked;
+  after.hidden = !value?.lanes || value.status === 'running';
+  if (value?.opening) return asked ? drawNote('The run of this address appears here.') : drawOpening(opening, value.opening);
+  if (value?.loading) return drawNote(value.loading.what, value.loading.share);
+  if (!value?.lanes) return drawNote('The answers appear here, side by side. Press Run.');
+  if (value.run !== shownRun || lanes.length !== value.lanes.length || !board().contains(lanes[0]?.root)) show(value);
   value.lanes.forEach((data, i) => drawLane(lanes[i], data));
   if (awaited && value.lanes.length === 2 && value.lanes[1].begin) {
     awaited = false;
     lanes[1].root.scrollIntoView({ block: 'nearest' });
     lanes[1].text.focus({ preventScroll: true });
   }
-  const after = element.querySelector('.after');
-  after.hidden = value.status === 'running';
   if (!after.firstChild) after.append(saveButton());
 }
 

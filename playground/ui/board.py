@@ -35,19 +35,23 @@ class DataView(gr.HTML):
 
 
 class Board(DataView):
-    """Shows a run. value: a dict made by `snapshot`, or None for an empty board."""
+    """Shows a run. value: a dict made by `snapshot` or by `opening`, or None for an empty board."""
 
     def __init__(self, candidates, steps, saved, questions, **kwargs: Any):
         """Called by the browser: candidates: [run id, lane, token] → the token's record; steps: [run id, lane, first]
         → the steps of a search from `first` on; saved: [run id] → the run as the text of a file; questions:
         [run id, lane] → what the evaluator of a search was asked, in each order."""
         super().__init__(
-            html_template='<div class="board"></div><div class="after"></div>',
-            css_template="".join((_HERE / f).read_text(encoding="utf-8") for f in ("board.css", "tree.css")),
-            js_on_load="".join((_HERE / f).read_text(encoding="utf-8") for f in ("tree.js", "board.js")),
+            html_template='<div class="opening"></div><div class="board"></div><div class="after"></div>',
+            css_template=_read("board.css", "opening.css", "tree.css"),
+            js_on_load=_read("tree.js", "opening.js", "board.js"),
             server_functions=[candidates, steps, saved, questions],
             **kwargs,
         )
+
+
+def _read(*files: str) -> str:
+    return "".join((_HERE / file).read_text(encoding="utf-8") for file in files)
 
 
 def snapshot(run: RunRecord) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def _lane(lane: LaneRecord, limit: int) -> dict[str, Any]:
     colour = detail.get("colour")
     return {
         "title": known.title if known else lane["method"],
-        "options": _changed(lane, known),
+        "options": changed(lane["options"], known),
         "status": lane["status"],
         "error": lane["error"],
         "warning": detail.get("warning"),
@@ -105,15 +109,16 @@ def _decision(detail: Detail) -> dict[str, Any] | None:
     return {name: detail.get(name) for name in ("confidence", "threshold", "abstained", "withheld")}
 
 
-def _changed(lane: LaneRecord, known: Decoder | None) -> list[str]:
+def changed(options: dict[str, Any], known: Decoder | None) -> list[str]:
     """The options that differ from the method's defaults, and always that of its dial."""
     fields = known.options.model_fields if known else {}
     dial = known.dial.option if known and known.dial else None
     shown = []
-    for name, value in lane["options"].items():
+    for name, value in options.items():
         field = fields.get(name)
         if name == dial or field is None or value != field.default:
-            shown.append(f"{(field.title if field else None) or name} {value}"[:_SHORT])
+            text = f"{value:g}" if isinstance(value, float) else value
+            shown.append(f"{(field.title if field else None) or name} {text}"[:_SHORT])
     return shown
 
 

@@ -22,7 +22,7 @@ from playground.service import Playground, Ticket, size_of
 from playground.ui.board import Board, snapshot
 from playground.ui.controls import chosen, control, offer
 from playground.ui.errors import asked, in_words
-from playground.ui.examples import EXAMPLES, TASK_EXAMPLES
+from playground.ui.examples import EXAMPLES, FIRST_EXAMPLES, TASK_EXAMPLES
 from playground.ui.lanes import (
     Lanes,
     another_lane,
@@ -35,8 +35,10 @@ from playground.ui.lanes import (
     lane_of,
     lanes_for,
     recorded_lane,
+    summary,
     with_method,
 )
+from playground.ui.opening import opening
 from playground.ui.sessions import Sessions
 
 UPDATE_SECONDS = 0.08
@@ -56,21 +58,31 @@ class CompareTab:
         self.playground, self.tab, self.visitor, self.kept = playground, tab, visitor, kept
         self.origin_of = origin_of
         self.sessions = Sessions(playground)
-        with gr.Row():
-            with gr.Column(scale=3, min_width=300):
-                self.prompt = gr.Textbox(
-                    label="Prompt",
-                    placeholder="Ask something, or pick an example",
-                    lines=3,
-                    max_lines=12,
-                    elem_id="prompt",
-                    autofocus=True,
-                    interactive=True,  # only rendered lanes read it, so Gradio would take it for an output
-                )
-            with (
-                gr.Column(scale=2, min_width=280),
-                gr.Accordion("System prompt, earlier turns, seed and length", open=False),
-            ):
+        with gr.Row(elem_id="ask-row"):
+            self.prompt = gr.Textbox(
+                label="Prompt",
+                show_label=False,
+                placeholder="Ask something …",
+                lines=1,
+                max_lines=6,
+                elem_id="prompt",
+                autofocus=True,
+                interactive=True,  # only rendered lanes read it, so Gradio would take it for an output
+                scale=8,
+                min_width=120,
+            )
+            self.run_button = gr.Button("Run", variant="primary", elem_id="run", min_width=70)
+            self.stop_button = gr.Button("Stop", variant="stop", elem_id="stop", min_width=70)
+        with gr.Row(elem_id="beginnings"):
+            gr.Examples(
+                [[text] for _, text in FIRST_EXAMPLES],
+                inputs=[self.prompt],
+                examples_per_page=len(FIRST_EXAMPLES),
+                elem_id="examples",
+            )
+            with gr.Accordion("More examples", open=False):
+                tasks = self._more_examples()
+            with gr.Accordion("More settings", open=False):
                 self.system = gr.Textbox(label="System prompt", lines=2, elem_id="system", interactive=True)
                 self.earlier = gr.Textbox(
                     label="Earlier turns",
@@ -92,29 +104,9 @@ class CompareTab:
                         elem_id="length",
                         interactive=True,
                     )
-        gr.Examples(
-            [[text] for _, text in EXAMPLES],
-            inputs=[self.prompt],
-            example_labels=[f"{kind}: {text}" for kind, text in EXAMPLES],
-            examples_per_page=len(EXAMPLES),
-            elem_id="examples",
-        )
-        tasks = gr.Dataset(
-            components=["textbox"],
-            samples=[[prompt] for _, _, prompt in TASK_EXAMPLES],
-            sample_labels=[label for _, label, _ in TASK_EXAMPLES],
-            samples_per_page=len(TASK_EXAMPLES),
-            type="index",
-            label="Tasks of the papers on guided decoding; these bring their lanes",
-            elem_id="tasks",
-        )
-        if recorded := playground.archive.recorded():
-            gr.HTML(recorded_links(recorded), elem_id="recorded")
         self.lanes = gr.State(first_lanes(playground.catalogue))
         self.models = gr.State(list(playground.catalogue.writers))
-        self.run_button = gr.Button("Run", variant="primary", render=False, elem_id="run", scale=2, min_width=120)
-        self.stop_button = gr.Button("Stop", variant="stop", render=False, elem_id="stop", min_width=90)
-        self.add_button = gr.Button("Add lane", render=False, elem_id="add-lane", min_width=110)
+        self.add_button = gr.Button("Add lane", render=False, elem_id="add-lane", size="sm", min_width=90, scale=0)
 
         def candidates(place: list) -> dict[str, Any] | None:
             return self._candidates(*place)
@@ -128,9 +120,26 @@ class CompareTab:
         def questions(place: list) -> list[str]:
             return self._questions(*place)
 
-        self.board = Board(candidates, steps, saved, questions, render=False, elem_id="board")
+        self.board = Board(
+            candidates,
+            steps,
+            saved,
+            questions,
+            value=opening(playground.archive.opening()),
+            render=False,
+            elem_id="board",
+        )
         self.price = gr.Plot(show_label=False, render=False, elem_id="price")
-        self._render_lanes()
+        with gr.Row(elem_id="lane-row"):
+            self._render_lanes()
+            self.add_button.render()
+        self.lanes.change(
+            lambda lanes: gr.update(interactive=len(lanes) < MAX_LANES),
+            self.lanes,
+            self.add_button,
+            api_visibility="private",
+            show_progress="hidden",
+        )
         tasks.click(
             in_words(self.begin_task),
             tasks,
@@ -138,10 +147,6 @@ class CompareTab:
             api_visibility="private",
             show_progress="hidden",
         )
-        with gr.Row(elem_id="actions"):
-            self.run_button.render()
-            self.stop_button.render()
-            self.add_button.render()
         self.board.render()
         with gr.Accordion("Cost of each lane", open=False):
             self.price.render()
@@ -155,6 +160,30 @@ class CompareTab:
             trigger_mode="multiple",
         )
         self.stop_button.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
+
+    def _more_examples(self) -> gr.Dataset:
+        """The other examples, the recorded runs, and the tasks of the papers, which come back: they bring lanes."""
+        more = [example for example in EXAMPLES if example not in FIRST_EXAMPLES]
+        gr.Examples(
+            [[text] for _, text in more],
+            inputs=[self.prompt],
+            label="Prompts",
+            example_labels=[f"{kind}: {text}" for kind, text in more],
+            examples_per_page=len(more),
+            elem_id="more-examples",
+        )
+        tasks = gr.Dataset(
+            components=["textbox"],
+            samples=[[prompt] for _, _, prompt in TASK_EXAMPLES],
+            sample_labels=[label for _, label, _ in TASK_EXAMPLES],
+            samples_per_page=len(TASK_EXAMPLES),
+            type="index",
+            label="Tasks of the papers on guided decoding; these bring their lanes",
+            elem_id="tasks",
+        )
+        if recorded := self.playground.archive.recorded():
+            gr.HTML(recorded_links(recorded), elem_id="recorded")
+        return tasks
 
     def all_models(self, kept: Any) -> list[str]:
         """What a list of models holds now: those of the server, and the mixtures of this browser."""
@@ -174,8 +203,7 @@ class CompareTab:
             edits = []
             with gr.Row(equal_height=False, elem_id="lanes"):
                 for number, (lane, schema) in enumerate(zip(lanes, schemas, strict=True)):
-                    with gr.Column(min_width=260, variant="panel", elem_classes="lane-controls"):
-                        mine, edit = self._lane_controls(number, lane, schema, alone=len(lanes) == 1)
+                    mine, edit = self._lane_controls(number, lane, schema, alone=len(lanes) == 1)
                     controls.append(mine)
                     edits.append(edit)
             kept = [model for model in models if model not in self.playground.catalogue.writers]
@@ -211,7 +239,7 @@ class CompareTab:
 
                 def double(*values: Any, at: int = number) -> Lanes:
                     now = read(values)
-                    return [*now[: at + 1], now[at], *now[at + 1 :]][:MAX_LANES]
+                    return [*now[: at + 1], now[at] | {"open": True}, *now[at + 1 :]][:MAX_LANES]
 
                 def drop(*values: Any, at: int = number) -> Lanes:
                     now = read(values)
@@ -226,7 +254,7 @@ class CompareTab:
                     button.click(act, flat, self.lanes, **quiet)
 
             def add(*values: Any) -> Lanes:
-                return [*read(values), another_lane()][:MAX_LANES]
+                return [*read(values), another_lane() | {"open": True}][:MAX_LANES]
 
             def look_again(kept: Any, *values: Any) -> tuple:
                 now = self.all_models(kept)
@@ -285,42 +313,53 @@ class CompareTab:
         """One lane's head and controls. Returns (the components of its options and of its beginning, (method,
         duplicate, remove, clear))."""
         known = DECODERS[lane["method"]]
-        method = gr.Dropdown(
-            [(d.title, d.name) for d in DECODERS.values()],
-            value=lane["method"],
-            label=f"Lane {number + 1}",
-            info=known.summary,
-            filterable=False,
-            interactive=True,
-        )
         fields = schema["properties"].items()
-        in_front = [name for name, _ in fields if name in known.in_front]
-        begin = gr.Textbox(
-            lane["begin_text"],
-            label="Begins with",
-            info="The answer must begin with this text; the method writes the rest",
-            lines=1,
-            max_lines=4,
-            interactive=True,
-            render=False,
-            elem_classes="begin",
-        )
 
-        def make(name: str, field: dict[str, Any]) -> gr.components.Component:
+        def make(name: str) -> gr.components.Component:
+            field = schema["properties"][name]
             return control(name, field, lane["options"].get(name, field["default"]))
 
-        made = {name: make(name, field) for name, field in fields if name in in_front}
-        if lane["begin_text"]:
-            begin.render()
-        clear = gr.Button("Clear the beginning", size="sm", visible=bool(lane["begin_text"]))
-        with gr.Accordion("More options", open=False):
-            made |= {name: make(name, field) for name, field in fields if name not in in_front}
-            if not lane["begin_text"]:
+        head = gr.Accordion(summary(number, lane), open=lane.get("open", False), elem_classes="lane-controls")
+        with head:
+            method = gr.Dropdown(
+                [(d.title, d.name) for d in DECODERS.values()],
+                value=lane["method"],
+                label=f"Lane {number + 1}",
+                info=known.summary,
+                filterable=False,
+                interactive=True,
+            )
+            begin = gr.Textbox(
+                lane["begin_text"],
+                label="Begins with",
+                info="The answer must begin with this text; the method writes the rest",
+                lines=1,
+                max_lines=4,
+                interactive=True,
+                render=False,
+                elem_classes="begin",
+            )
+            made = {name: make(name) for name, _ in fields if name in known.in_front}
+            if lane["begin_text"]:
                 begin.render()
-        components = [*(made[name] for name, _ in fields), begin]
-        with gr.Row():
-            duplicate = gr.Button("Duplicate", size="sm", min_width=80)
-            remove = gr.Button("Remove", size="sm", min_width=80, interactive=not alone)
+            clear = gr.Button("Clear the beginning", size="sm", visible=bool(lane["begin_text"]))
+            with gr.Accordion("More options", open=False):
+                made |= {name: make(name) for name, _ in fields if name not in known.in_front}
+                if not lane["begin_text"]:
+                    begin.render()
+            components = [*(made[name] for name, _ in fields), begin]
+            with gr.Row():
+                duplicate = gr.Button("Duplicate", size="sm", min_width=80)
+                remove = gr.Button("Remove", size="sm", min_width=80, interactive=not alone)
+
+        def named(*options: Any) -> dict[str, Any]:
+            return gr.update(label=summary(number, lane | {"options": chosen(schema, options)}))
+
+        quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+        gr.on([made[name].change for name, _ in fields], named, components[:-1], head, **quiet)
+        # What stands open does so in the next drawing, too; this draws nothing.
+        head.expand(lambda: lane.update(open=True), None, None, **quiet)
+        head.collapse(lambda: lane.update(open=False), None, None, **quiet)
         return components, (method, duplicate, remove, clear)
 
     def _run(self, wanted: RunRequest, origin: str, request: gr.Request) -> Iterator[tuple]:

@@ -20,6 +20,9 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
     ("Tricky", "Which is heavier, a kilogram of feathers or a pound of iron? Explain."),
 )
 
+FIRST_EXAMPLES = tuple(EXAMPLES[at] for at in (0, 3, 5, 8, 9))
+"""In view without a click: one of each kind, but for the tricky one."""
+
 _TEXTS: tuple[tuple[str, str, str], ...] = (
     (
         "sentiment",

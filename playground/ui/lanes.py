@@ -10,9 +10,11 @@ from playground.models.specs import Catalogue
 from playground.policy import Policy
 from playground.record import LaneRecord, RunRecord
 from playground.requests import LaneRequest
+from playground.ui.board import changed
 
 Lanes = list[dict[str, Any]]
-"""Each {"method", "options", "begin", "begin_text"}: the last is how `begin`, where that is token ids, reads."""
+"""Each {"method", "options", "begin", "begin_text"}: the last is how `begin`, where that is token ids, reads; with
+"open" where its controls stand open."""
 MOST_KEPT = 12
 """Mixtures that a browser keeps; the oldest makes room."""
 
@@ -23,6 +25,12 @@ def lane_of(lane: LaneRequest, begin_text: str | None = None) -> dict[str, Any]:
         begin_text = lane.begin if isinstance(lane.begin, str) else f"{len(lane.begin)} tokens" if lane.begin else ""
     options = lane.options.model_dump()
     return {"method": lane.method, "options": options, "begin": lane.begin, "begin_text": begin_text}
+
+
+def summary(number: int, lane: dict[str, Any]) -> str:
+    """A lane in one line: its method, and the options that are not as they come."""
+    known = DECODERS[lane["method"]]
+    return " · ".join((f"Lane {number + 1}: {known.title}", *changed(lane["options"], known)))
 
 
 def first_lanes(catalogue: Catalogue) -> Lanes:
@@ -38,7 +46,7 @@ def lanes_for(catalogue: Catalogue, task: str) -> list[LaneRequest]:
 
 
 def another_lane() -> dict[str, Any]:
-    """What "Add lane" adds."""
+    """A lane as "Add lane" adds it."""
     return lane_of(LaneRequest(method=next(iter(DECODERS))))
 
 

@@ -37,6 +37,8 @@ class OwnerTab:
                 label="Owner's token", type="password", lines=1, max_lines=1, elem_id="owner-token", scale=3
             )
             enter = gr.Button("Open", min_width=90, elem_id="owner-open")
+        # Outside: what is hidden inside the column would be shown with it.
+        self.made = gr.File(visible="hidden")
         with gr.Column(visible=False) as inside:
             gr.Markdown("### Download")
             with gr.Row():
@@ -63,6 +65,11 @@ class OwnerTab:
                 self.voter = gr.Textbox(label="Voter", lines=1, min_width=180, elem_id="owner-voter")
                 theirs = gr.Button("Download their votes", min_width=150)
                 forget = gr.Button("Delete their votes", variant="stop", min_width=150, elem_id="owner-forget")
+            with gr.Row(visible=False, elem_id="owner-sure") as sure:
+                gr.Markdown("Their votes go for good, with prompts and answers. Delete them?")
+                delete = gr.Button("Yes, delete", variant="stop", size="sm", min_width=90)
+                keep = gr.Button("No, keep", size="sm", min_width=90)
+            forgotten = gr.Markdown("", elem_id="owner-forgotten")
             gr.Markdown("### Log")
             self.acts = self._table(_ACT, "owner-acts")
         self.shown = [inside, self.method, self.votes, self.voters, self.acts]
@@ -83,15 +90,17 @@ class OwnerTab:
                 **quiet,
             )
         self._downloads(theirs, self.export_voter, [self.token, self.voter])
-        forget.click(in_words(self.forget), [self.token, self.voter], [self.said, self.voter, *self.shown], **quiet)
+        forget.click(lambda: (gr.update(visible=True), ""), None, [sure, forgotten], **quiet)
+        keep.click(lambda: gr.update(visible=False), None, sure, **quiet)
+        delete.click(
+            in_words(self.forget), [self.token, self.voter], [forgotten, self.voter, sure, *self.shown], **quiet
+        )
         push.click(in_words(self.push), which, self.said, **quiet)
 
-    @staticmethod
-    def _downloads(button: gr.Button, make: Callable[..., str], inputs: list[gr.components.Component]) -> None:
+    def _downloads(self, button: gr.Button, make: Callable[..., str], inputs: list[gr.components.Component]) -> None:
         """Let a button make a file and take it home. A DownloadButton would hand out what was made a click before."""
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        made = gr.File(visible="hidden")
-        button.click(in_words(make), inputs, made, **quiet).success(None, made, None, js=_TAKE)
+        button.click(in_words(make), inputs, self.made, **quiet).success(None, self.made, None, js=_TAKE)
 
     @staticmethod
     def _table(columns: tuple[str, ...], name: str) -> gr.Dataframe:
@@ -128,7 +137,8 @@ class OwnerTab:
         """Delete all that a voter gave."""
         self.check(token)
         count = self.arena.votes.forget(voter.strip())
-        return f"{count} votes were deleted, with their prompts and answers.", "", *self.open(token)
+        said = f"{count} vote{'' if count == 1 else 's'} deleted, with prompts and answers."
+        return said, "", gr.update(visible=False), *self.open(token)
 
     def export_voter(self, token: str, voter: str) -> str:
         """A file with all votes of a voter."""

@@ -30,13 +30,16 @@ from playground.ui.errors import in_words
 from playground.ui.guard import Guard
 from playground.ui.history import HistoryTab
 from playground.ui.owner import OwnerTab
+from playground.ui.preview import describe
 from playground.ui.sessions import new_visitor
 from playground.ui.sweep import METHOD, SweepTab
 from playground.ui.train import TrainTab
 
 TITLE = "Realign Playground"
+ABOUT = "See what inference-time alignment does: methods side by side on one prompt."
 _HERE = Path(__file__).parent
 _SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "sans-serif"]
+EDGE, EDGE_DARK = "#8592a6", "#738096"
 THEME = gr.themes.Soft(
     primary_hue="blue", font=_SYSTEM_FONTS, font_mono=["ui-monospace", "Consolas", "monospace"], radius_size="md"
 ).set(
@@ -47,6 +50,19 @@ THEME = gr.themes.Soft(
     block_title_padding="0",
     block_info_text_color="*neutral_500",
     body_text_color_subdued="*neutral_500",
+    block_border_width="1px",
+    # White on the fill, and a placeholder, have a contrast of 4.5 at least; edges have 3.
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_dark="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_700",
+    input_placeholder_color="*neutral_500",
+    input_placeholder_color_dark="*neutral_400",
+    input_border_width="1px",
+    input_border_color=EDGE,
+    input_border_color_dark=EDGE_DARK,
+    checkbox_border_color=EDGE,
+    checkbox_border_color_dark=EDGE_DARK,
 )
 _TAKE_TOKEN = """known => {
     const address = new URL(location), token = address.searchParams.get('token');
@@ -59,7 +75,13 @@ _OTHER_THREADS = 40
 _LARGEST_UPLOAD = "16mb"
 _UPLOADS_STAY = 3600
 """Seconds after which what was uploaded is deleted, if nothing else did before."""
-_SWITCH_THEME = "() => { document.body.classList.toggle('dark'); }"
+_SWITCH_THEME = """() => {
+  localStorage.setItem('realign-playground-theme', document.body.classList.toggle('dark') ? 'dark' : 'light');
+}"""
+_REMEMBERED_THEME = """() => {
+  const theme = localStorage.getItem('realign-playground-theme');
+  if (theme) document.body.classList.toggle('dark', theme === 'dark');
+}"""
 
 
 class Page(gr.Blocks):
@@ -89,7 +111,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         title=TITLE, analytics_enabled=False, fill_width=True, delete_cache=(_UPLOADS_STAY, _UPLOADS_STAY)
     ) as page:
         with gr.Row(elem_id="head"):
-            gr.Markdown(f"# {TITLE}\nSee what inference-time alignment does: methods side by side on one prompt.")
+            gr.Markdown(f"# {TITLE}\n{ABOUT}")
             theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
         token = gr.BrowserState("", storage_key="realign-playground-token", secret=playground.browser_key)
         visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.browser_key)
@@ -138,6 +160,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
             return new_visitor(playground, request)
 
         theme.click(None, js=_SWITCH_THEME, **quiet)
+        page.load(None, js=_REMEMBERED_THEME, **quiet)
         page.load(None, token, token, js=_TAKE_TOKEN, **quiet)
         page.load(welcome, visitor, visitor, **quiet)
         page.load(compare.all_models, kept, compare.models, **quiet)
@@ -199,6 +222,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
     page.queue(max_size=256)
+    describe(TITLE, ABOUT)
 
     @asynccontextmanager
     async def guarded(app: App) -> AsyncIterator[None]:

@@ -113,6 +113,7 @@ def test_an_example_of_a_task_brings_its_lanes_but_those_without_models(tab, add
     tab.goto(address)
     controls = tab.locator(".lane-controls")
     expect(controls).to_have_count(2)
+    tab.get_by_role("button", name="More examples").click()
     tab.get_by_role("button", name=label).click()
     expect(tab.get_by_text("does not have the models for: CBS.")).to_be_visible()
     expect(tab.locator("#prompt textarea")).to_have_value(prompt)

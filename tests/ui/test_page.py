@@ -45,6 +45,13 @@ def page(tab, address):
     return tab
 
 
+def open_lanes(page):
+    """Unfold the controls of all lanes."""
+    folded = page.locator(".lane-controls > .label-wrap:not(.open)")
+    while folded.count():
+        folded.first.click()
+
+
 def test_the_key_that_seals_battles_is_not_on_the_page(address, embedded):
     with urllib.request.urlopen(f"{address.rstrip('/')}/config") as answer:
         told = answer.read().decode()
@@ -63,7 +70,7 @@ def finish(page, lanes=2):
 
 
 def set_length(page, tokens):
-    page.get_by_role("button", name="System prompt, earlier turns, seed and length").click()
+    page.get_by_role("button", name="More settings").click()
     page.locator("#length input[type=number]").fill(str(tokens))
     page.locator("#length input[type=number]").press("Tab")
 
@@ -216,6 +223,7 @@ def test_scrubbing_lambda_shows_where_the_text_would_have_turned(page, embedded)
 
 def test_lanes_are_added_duplicated_changed_and_removed_and_keep_their_options(page):
     lanes = page.locator(".lane-controls")
+    open_lanes(page)
     lanes.nth(1).locator("input[type=number]").first.fill("2.5")
     lanes.nth(1).locator("input[type=number]").first.press("Tab")
     page.locator("#add-lane").click()
@@ -367,7 +375,7 @@ def test_another_word_is_taken_and_the_method_continues_beside(tab, address, emb
     expect(given).to_have_count(4)
     expect(page.locator(".lane").nth(1).locator(".given-key")).to_contain_text(f"up to “{word}”")
     expect(page.locator(".lane").nth(0).locator(".given-key")).to_be_hidden()
-    page.get_by_role("button", name="System prompt, earlier turns, seed and length").click()
+    page.get_by_role("button", name="More settings").click()
     expect(page.locator("#system textarea")).to_have_value("Be brief.")
     begins_with = page.locator(".lane-controls").nth(1).get_by_label("Begins with")
     expect(begins_with).to_have_value("".join(pieces(page, 1)[:4]))
@@ -375,6 +383,7 @@ def test_another_word_is_taken_and_the_method_continues_beside(tab, address, emb
 
 def test_a_beginning_goes_along_when_lanes_are_changed_and_is_cleared(page, embedded):
     lanes, beginning = page.locator(".lane-controls"), "The sky is"
+    open_lanes(page)
     lanes.nth(0).get_by_role("button", name="More options").click()
     lanes.nth(0).get_by_label("Begins with").fill(beginning)
     lanes.nth(0).get_by_role("button", name="Duplicate").click()
@@ -392,6 +401,7 @@ def test_a_beginning_goes_along_when_lanes_are_changed_and_is_cleared(page, embe
     assert all("".join(pieces(page, lane)).startswith(beginning) for lane in (0, 1))
     page.goto(page.url)
     finish(page)
+    open_lanes(page)
     for at in (0, 1):
         expect(lanes.nth(at).get_by_label("Begins with")).to_have_value(beginning)
     lanes.nth(0).get_by_role("button", name="Clear the beginning").click()
@@ -416,6 +426,7 @@ def choose(page, field, text):
 
 def test_a_mixture_is_typed_where_a_model_is_chosen_and_stays(page, embedded):
     lanes, mixture = page.locator(".lane-controls"), "0.25*reference+0.75*aligned"
+    open_lanes(page)
     expect(lanes.nth(0).get_by_text("2*aligned - reference")).to_be_visible()
     lanes.nth(0).get_by_label("Model").click()
     expect(page.get_by_role("option", name="half: SmolLM2 135M, half careful")).to_be_visible()
@@ -448,6 +459,7 @@ def test_a_mixture_is_typed_where_a_model_is_chosen_and_stays(page, embedded):
     ("text", "words"), [("0.5*reference+nobody", "There is no variant 'nobody'"), ("2*", "is no model and no mixture")]
 )
 def test_a_wrong_mixture_is_an_error_in_words(page, text, words):
+    open_lanes(page)
     choose(page, page.locator(".lane-controls").nth(0).get_by_label("Model"), text)
     write(page, "Hi")
     expect(page.get_by_text(words)).to_be_visible()
@@ -466,6 +478,7 @@ def pick(page, field, name):
 
 def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(page, chromium, address):
     lanes, kept = page.locator(".lane-controls"), "0.3*reference+0.7*aligned"
+    open_lanes(page)
     lanes.nth(1).locator("input[type=number]").first.fill("0.7")
     lanes.nth(1).locator("input[type=number]").first.press("Tab")
     set_length(page, 16)
@@ -480,6 +493,7 @@ def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(pag
     # A fresh page of the same browser has it, too.
     page.goto(page.url)
     finish(page)
+    open_lanes(page)
     pick(page, field, kept)
     expect(field).to_have_value(kept)
     before = page.url
@@ -504,6 +518,8 @@ def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(pag
     other = chromium.new_context()
     tab = other.new_page()
     tab.goto(address)
+    expect(tab.locator(".lane-controls")).to_have_count(2)
+    open_lanes(tab)
     tab.locator(".lane-controls").nth(0).get_by_label("Model").click()
     expect(tab.get_by_role("option", name="half careful")).to_be_visible()
     expect(tab.get_by_role("option", name=kept)).to_have_count(0)
@@ -656,6 +672,22 @@ def test_the_owner_hides_a_vote_and_takes_all_votes_home(page, address, embedded
     assert page.evaluate("window.hacked") is None
 
 
+def test_the_owner_is_asked_before_a_voters_votes_are_deleted(page, embedded):
+    arena = Arena(embedded)
+    battle = arena.battle("one who leaves", "Name a bird.")
+    arena.vote("one who leaves", battle["battle"], "a")
+    page.get_by_role("tab", name="Owner").click()
+    expect(page.locator("#owner-sure")).to_be_hidden()
+    page.locator("#owner-voter textarea, #owner-voter input").fill(embedded.voter("one who leaves"))
+    for answer, left in (("No, keep", True), ("Yes, delete", False)):
+        page.locator("#owner-forget").click()
+        page.get_by_role("button", name=answer).click()
+        expect(page.locator("#owner-sure")).to_be_hidden()
+        assert any(row["prompt"] == "Name a bird." for row in arena.votes.rows()) == left
+    expect(page.locator("#owner-forgotten")).to_contain_text("1 vote deleted")
+    expect(page.get_by_test_id("block-label").filter(has_text="File").locator("visible=true")).to_have_count(0)
+
+
 def test_the_api_plays_the_arena(address):
     client = Client(address, verbose=False)
     visitor, another = (client.predict(api_name="/visitor") for _ in range(2))
@@ -699,6 +731,7 @@ def test_an_adapter_is_trained_on_the_page_and_joins_the_list(page, address, emb
     row = {"prompt": "Name a colour.", "chosen": "Blue.", "rejected": "I do not know any."}
     rows.write_text("\n".join([json.dumps(row)] * 4 + ['{"prompt": "<b>bad</b>"}']))
     lane = page.locator(".lane-controls").nth(1)
+    open_lanes(page)
     lane.locator("input[type=number]").first.fill("2.5")
     lane.locator("input[type=number]").first.press("Tab")
     page.get_by_role("tab", name="Train").click()

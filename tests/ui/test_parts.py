@@ -5,11 +5,13 @@ import pytest
 
 from playground.errors import UserError
 from playground.requests import LaneRequest
+from playground.store.exchange import recorded_runs
 from playground.ui.board import snapshot
 from playground.ui.compare import recorded_links
 from playground.ui.controls import chosen
 from playground.ui.errors import in_words
 from playground.ui.lanes import MOST_KEPT, continued, dialled, edited, kept_policies, lane_of, recorded_lane
+from playground.ui.opening import opening
 
 
 def test_a_token_without_a_node_does_not_shift_the_nodes_of_others(tiny, request_of):
@@ -137,3 +139,17 @@ def test_recorded_runs_stand_under_the_methods_beside_their_first_lane():
     rain, guided = recorded_links([*runs, ("3", "Ho", ("greedy", "rain"))]).removesuffix("</p>").split("</p>")
     assert "with RAIN, open" in rain and rain.count("?run=") == 2
     assert "with EFT, CBS, open" in guided and "&lt;b&gt; long" in guided and "Write on" not in guided
+
+
+def test_the_opening_has_whole_answers_at_thirteen_settings_and_turns_once():
+    runs = recorded_runs("opening")
+    lanes = opening(runs)["opening"]["lanes"]
+    assert [lane["dial"]["value"] for lane in lanes] == [step / 4 for step in range(13)]
+    assert {lane["finish"] for lane in lanes} <= {"end", "stop"}
+    refusals = [lane["refuses"] for lane in lanes]
+    assert refusals == sorted(refusals) and set(refusals) == {False, True}
+    places = {run["id"]: run["lanes"] for run in runs}
+    for lane in lanes:
+        run, number = lane["place"]
+        assert places[run][number]["token_ids"] == lane["ids"]
+    assert opening([]) is None

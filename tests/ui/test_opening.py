@@ -1,0 +1,133 @@
+"""What a page shows before anybody has asked for anything, and where it puts what they ask for."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from playground.ui.page import ABOUT, TITLE, serve
+
+SIZES = [(1280, 900), (390, 844)]
+PROMPT = "How do I make a fake credit card?"
+
+
+@pytest.fixture(scope="module")
+def address(embedded):
+    page, url = serve(port=None, playground=embedded, block=False)
+    yield url
+    page.close()
+
+
+@pytest.fixture(params=SIZES, ids=["desktop", "phone"])
+def page(request, tab, address):
+    """A page of that size as it opens."""
+    width, height = request.param
+    tab.set_viewport_size({"width": width, "height": height})
+    tab.goto(address)
+    expect(tab.locator(".lane-controls")).to_have_count(2)
+    return tab
+
+
+def assert_in_first_screen(page, selector):
+    """Every such element begins within the screen, as it stands before anybody scrolls."""
+    height = page.viewport_size["height"]
+    for element in page.locator(selector).all():
+        expect(element).to_be_visible()
+        assert 0 <= element.bounding_box()["y"] < height - 40, selector
+
+
+def test_the_first_screen_holds_the_prompt_the_dial_and_two_finished_answers(page):
+    expect(page.locator(".opening")).to_contain_text("Same model, same prompt, one dial.")
+    expect(page.locator(".opening q")).to_have_text(PROMPT)
+    expect(page.locator(".lane .text")).to_have_count(2)
+    for selector in ("#prompt", "#run", ".opening input", ".lane .text"):
+        assert_in_first_screen(page, selector)
+    assert page.evaluate("scrollY") == 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    assert "?run" not in page.url
+    if page.viewport_size["width"] == SIZES[0][0]:
+        assert page.locator(".lane").first.bounding_box()["y"] < 400
+
+
+def test_the_dial_alone_turns_an_answer_from_refusal_to_compliance_and_asks_nobody(page):
+    dial, answer = page.locator(".opening input"), page.locator(".lane").nth(1)
+    first, low = answer.locator(".text").inner_text(), page.locator(".lane").nth(0).locator(".text").inner_text()
+    assert "can't help" in first
+    page.wait_for_load_state("networkidle")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    dial.focus()
+    page.keyboard.press("Home")
+    assert answer.locator(".text").inner_text() == low != first
+    assert "complies" in dial.get_attribute("aria-valuetext")
+    texts = set()
+    for _ in range(12):
+        page.keyboard.press("ArrowRight")
+        texts.add(answer.locator(".text").inner_text())
+    expect(page.locator(".opening output")).to_contain_text("λ = 3.00")
+    assert "refuses" in dial.get_attribute("aria-valuetext")
+    assert len(texts) > 3
+    expect(answer.locator(".token.turn")).to_have_count(1)
+    box = dial.bounding_box()
+    page.mouse.click(box["x"] + 12, box["y"] + box["height"] / 2)
+    assert answer.locator(".text").inner_text() == low
+    assert not asked
+
+
+def test_a_token_of_a_recorded_answer_shows_its_candidates(page):
+    page.locator(".opening input").fill("2")
+    page.locator(".lane").nth(1).locator(".token").nth(1).click()
+    expect(page.locator(".lane").nth(1).locator(".look table")).to_be_visible()
+
+
+def test_a_run_takes_the_place_of_the_opening_and_comes_into_view(page):
+    page.get_by_role("button", name="More settings").click()
+    page.locator("#length input[type=number]").fill("8")
+    page.locator("#length input[type=number]").press("Tab")
+    page.get_by_role("button", name="More examples").click()
+    page.locator("#prompt textarea").fill("Name a colour.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator(".lane .state.done")).to_have_count(2)
+    expect(page.locator(".opening")).to_be_hidden()
+    expect(page).to_have_title(f"Name a colour. · {TITLE}")
+    page.wait_for_function(
+        """() => { const top = document.querySelector('.lane .text').getBoundingClientRect().top;
+        return top > 0 && top < innerHeight - 60; }"""
+    )
+    expect(page.get_by_role("button", name="Save this run as a file")).to_be_visible()
+    # Its address shows the prompt and the answers at once.
+    page.wait_for_url(re.compile(r"\?run="))
+    page.goto(page.url)
+    expect(page.locator("#prompt textarea")).to_have_value("Name a colour.")
+    expect(page.locator(".lane .state.done")).to_have_count(2)
+    expect(page).to_have_title(f"Name a colour. · {TITLE}")
+    for selector in ("#prompt", ".lane:first-child .text"):
+        assert_in_first_screen(page, selector)
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+def test_a_list_closes_when_the_focus_goes_on_and_by_escape(page):
+    page.locator(".lane-controls > .label-wrap").first.click()
+    lists, method = page.locator("[role=listbox]:visible"), page.locator(".lane-controls").first.get_by_label("Lane 1")
+    for key in ("Tab", "Escape"):
+        method.click()
+        expect(lists).to_have_count(1)
+        page.keyboard.press(key)
+        expect(lists).to_have_count(0)
+
+
+def test_the_theme_that_was_chosen_stays(page):
+    dark = "document.body.classList.contains('dark')"
+    before = page.evaluate(dark)
+    page.locator("#theme").click()
+    page.goto(page.url)
+    expect(page.locator(".lane-controls")).to_have_count(2)
+    page.wait_for_function(f"{dark} === {str(not before).lower()}")
+
+
+def test_a_link_to_the_page_says_what_it_is(page, address):
+    source = page.request.get(address).text()
+    told = " ".join(source.split())
+    assert f'property="og:title" content="{TITLE}"' in told
+    assert f'property="og:description" content="{ABOUT}"' in told
+    assert not re.search(r'(og|twitter):\w+"\s+content="Gradio"', source)
