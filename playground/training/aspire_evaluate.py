@@ -11,6 +11,7 @@ loss = CE + pair_weight · mean over pairs of log(1 + exp(z_wrong − z_right)),
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,13 @@ from playground.models.specs import KINDS
 from playground.questions import Question, question_of
 from playground.scorers.p_correct import PROMPT, WORDS
 from playground.training.data import Rows
+from playground.training.likelihood import in_batches
 from playground.training.parts import Adapters, SoftPrompt
 from playground.training.records import EvaluateJob
 
 TASK, EVALUATION = "task", "evaluation"
 """The adapters, by what they are for."""
+Answers = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class LabelledRow:
     """A question with answers to it as token ids, likeliest first, and whether each is right."""
 
     question: Question
-    answers: tuple[tuple[int, ...], ...]
+    answers: Answers
     correct: tuple[bool, ...]
 
 
@@ -85,7 +88,8 @@ class SelfEvaluation:
     def loss(self, rows: list[LabelledRow]) -> torch.Tensor:
         """The mean of the rows' losses []."""
         self.loaded.model.train()
-        return torch.stack([self._loss(self.margins(row), row.correct) for row in rows]).mean()
+        margins = self.margins(rows)
+        return torch.stack([self._loss(of_row, row.correct) for of_row, row in zip(margins, rows, strict=True)]).mean()
 
     def _loss(self, margins: torch.Tensor, labels: tuple[bool, ...]) -> torch.Tensor:
         correct = torch.tensor(labels, device=margins.device)
@@ -104,39 +108,59 @@ class SelfEvaluation:
         if len(set(right)) < 2:
             return {}
         self.loaded.model.eval()
-        return {"AUROC": float(roc_auc_score(right, [float(self.margins(row)[0]) for row in rows]))}
+        return {"AUROC": float(roc_auc_score(right, [float(margins[0]) for margins in self.margins(rows)]))}
 
-    def margins(self, row: LabelledRow) -> torch.Tensor:
-        """z [answers]: log p("correct") − log p("wrong") after each answer to a question."""
-        model, device, pad = self.loaded.model, self.loaded.device, self.loaded.tokenizer.eos_token_id
-        embed = model.get_input_embeddings()
-        prompt = embed(torch.tensor([encode_chat(self.loaded.tokenizer, row.question.prompt)], device=device))
-        if self.before is not None:
-            prompt = torch.cat([self.before.to(prompt)[None], prompt], 1)
-        n, start = len(row.answers), prompt.shape[1]
-        lengths = torch.tensor([len(ids) for ids in row.answers], device=device)
-        longest = int(lengths.max())
-        padded = [[*ids, *[pad] * (longest - len(ids))] for ids in row.answers]
+    def margins(self, rows: list[LabelledRow]) -> list[torch.Tensor]:
+        """z [answers] of each row: log p("correct") − log p("wrong") after each answer to its question."""
+        prompts = [encode_chat(self.loaded.tokenizer, row.question.prompt) for row in rows]
+        items = [(prompt, row.answers) for prompt, row in zip(prompts, rows, strict=True)]
+        return in_batches(self._margins, items, lambda item: len(item[0]))
+
+    def _margins(self, items: list[tuple[list[int], Answers]]) -> list[torch.Tensor]:
+        model, device = self.loaded.model, self.loaded.device
+        embed, count = model.get_input_embeddings(), len(self.vectors.vectors)
+        counts = torch.tensor([len(answers) for _, answers in items], device=device)
         with torch.no_grad(), self.adapters.active(TASK):
             cache = DynamicCache(config=model.config)
-            model.model(inputs_embeds=prompt, past_key_values=cache, use_cache=True)
-            cache.batch_repeat_interleave(n)
-            seen = torch.arange(start + longest, device=device)[None] < start + lengths[:, None]
-            if longest:
-                ids = torch.tensor(padded, device=device)
-                model.model(inputs_embeds=embed(ids), attention_mask=seen.long(), past_key_values=cache, use_cache=True)
-        count = len(self.vectors.vectors)
+            ids, seen = self._padded([prompt for prompt, _ in items])
+            questions = embed(ids)
+            if self.before is not None:
+                before = self.before.to(questions).expand(len(items), -1, -1)
+                questions = torch.cat([before, questions], 1)
+                seen = torch.cat([seen.new_ones(len(items), before.shape[1]), seen], 1)
+            model.model(inputs_embeds=questions, attention_mask=seen, past_key_values=cache, use_cache=True)
+            cache.batch_select_indices(torch.arange(len(items), device=device).repeat_interleave(counts))
+            seen = seen.repeat_interleave(counts, 0)
+            ids, answered = self._padded([answer for _, answers in items for answer in answers])
+            places = seen.sum(1, keepdim=True) + torch.arange(ids.shape[1], device=device)
+            seen = torch.cat([seen, answered], 1)
+            if ids.shape[1]:
+                model.model(
+                    inputs_embeds=embed(ids),
+                    attention_mask=seen,
+                    position_ids=places,
+                    past_key_values=cache,
+                    use_cache=True,
+                )
         # Without an adapter of its own the prompt is read with that of the task, as the engine does.
         with self.adapters.active(EVALUATION if self.config.form == "lora" else TASK):
             hidden = model.model(
-                inputs_embeds=self.vectors.vectors.to(prompt.dtype).expand(n, -1, -1),
-                attention_mask=torch.cat([seen, seen.new_ones(n, count)], 1).long(),
-                position_ids=start + lengths[:, None] + torch.arange(count, device=device),
+                inputs_embeds=self.vectors.vectors.to(questions.dtype).expand(len(seen), -1, -1),
+                attention_mask=torch.cat([seen, seen.new_ones(len(seen), count)], 1),
+                position_ids=seen.sum(1, keepdim=True) + torch.arange(count, device=device),
                 past_key_values=cache,
                 use_cache=True,
             )[0][:, -1]
         logits = F.linear(hidden, model.get_output_embeddings().weight[self.words]).float()
-        return logits[:, 0] - logits[:, 1]
+        return list((logits[:, 0] - logits[:, 1]).split(counts.tolist()))
+
+    def _padded(self, texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids of texts filled up at their ends, and a mask of what is theirs: [texts, longest] both."""
+        pad, longest = self.loaded.tokenizer.eos_token_id, max(map(len, texts))
+        filled = [[*text, *[pad] * (longest - len(text))] for text in texts]
+        ids = torch.tensor(filled, dtype=torch.long, device=self.loaded.device)
+        lengths = torch.tensor([len(text) for text in texts], device=ids.device)
+        return ids, (torch.arange(longest, device=ids.device) < lengths[:, None]).long()
 
     def save(self, out: Path) -> None:
         """Write the vectors and the adapter of their places."""

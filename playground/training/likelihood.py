@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+Item = TypeVar("Item")
 IGNORED = -100
 TOGETHER = 6
-"""Responses that are padded to one length."""
+"""Texts that are padded to one length."""
 Pair = tuple[list[int], list[int]]
 """Prompt ids and response ids."""
 
@@ -45,14 +47,21 @@ def mean_log_probs(model, pairs: list[Pair], before: torch.Tensor | None = None)
 
 def mean_log_probs_of_all(model, pairs: list[Pair], before: torch.Tensor | None = None) -> torch.Tensor:
     """`mean_log_probs` of many pairs."""
-    return torch.stack(in_batches(lambda part: list(mean_log_probs(model, part, before)), pairs))
+    return torch.stack(in_batches(lambda part: list(mean_log_probs(model, part, before)), pairs, length))
 
 
-def in_batches(work: Callable[[list[Pair]], list[torch.Tensor]], pairs: list[Pair]) -> list[torch.Tensor]:
-    """What `work` makes of each pair, those of similar length in one batch: padding would cost as much as text."""
-    by_length = sorted(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1]))
+def length(pair: Pair) -> int:
+    """How many ids a prompt and its response have."""
+    return len(pair[0]) + len(pair[1])
+
+
+def in_batches(
+    work: Callable[[list[Item]], list[torch.Tensor]], items: list[Item], length: Callable[[Item], int]
+) -> list[torch.Tensor]:
+    """What `work` makes of each item, those of similar length in one batch: padding would cost as much as text."""
+    by_length = sorted(range(len(items)), key=lambda i: length(items[i]))
     found: dict[int, torch.Tensor] = {}
-    for start in range(0, len(pairs), TOGETHER):
+    for start in range(0, len(items), TOGETHER):
         part = by_length[start : start + TOGETHER]
-        found |= zip(part, work([pairs[i] for i in part]), strict=True)
-    return [found[i] for i in range(len(pairs))]
+        found |= zip(part, work([items[i] for i in part]), strict=True)
+    return [found[i] for i in range(len(items))]

@@ -68,7 +68,7 @@ class SoftPrompt:
         self.kind = kind
         table = model.get_input_embeddings().weight
         first = load_file(start / KINDS[kind])["vectors"] if start else table[torch.randint(len(table), (count,))]
-        self.vectors = torch.nn.Parameter(first.detach().float().clone())
+        self.vectors = torch.nn.Parameter(first.detach().to(table.device, torch.float32, copy=True))
 
     @property
     def parameters(self) -> Parameters:

@@ -17,7 +17,7 @@ from playground.errors import UserError
 from playground.models.loading import LoadedModel
 from playground.models.prompts import encode_chat
 from playground.training.data import RankedRow, read_rows
-from playground.training.likelihood import IGNORED, Pair, in_batches, read
+from playground.training.likelihood import IGNORED, Pair, in_batches, length, read
 from playground.training.parts import Lora, ValueHead
 from playground.training.records import ValueJob
 from playground.training.rrhf import encode
@@ -78,7 +78,7 @@ class PrefixValue:
         """Standardised values [tokens] of every response of the rows, at each of its tokens but an end token."""
         end = self.loaded.tokenizer.eos_token_id
         pairs = [pair for row in rows for pair in encode(self.loaded, row, self.config)]
-        return in_batches(self._values, [(prompt, [i for i in ids if i != end]) for prompt, ids in pairs])
+        return in_batches(self._values, [(prompt, [i for i in ids if i != end]) for prompt, ids in pairs], length)
 
     def _values(self, pairs: list[Pair]) -> list[torch.Tensor]:
         states, target = read(self.loaded.model, pairs)
