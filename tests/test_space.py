@@ -56,7 +56,7 @@ def test_the_space_starts_as_another_user_with_an_empty_home(tmp_path):
         server = subprocess.Popen(started, cwd=tree, env=environment, stdout=log, stderr=log)
         try:
             address, headers = f"http://127.0.0.1:{port}", {"host": "someone-playground.hf.space"}
-            for _ in range(600):
+            for _ in range(3000):
                 try:
                     answer = httpx.get(address, headers=headers, timeout=5)
                     break

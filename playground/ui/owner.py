@@ -67,7 +67,7 @@ class OwnerTab:
                 forget = gr.Button("Delete their votes", variant="stop", min_width=150, elem_id="owner-forget")
             with gr.Row(visible=False, elem_id="owner-sure") as sure:
                 gr.Markdown("Their votes go for good, with prompts and answers. Delete them?")
-                delete = gr.Button("Yes, delete", variant="stop", size="sm", min_width=90)
+                delete = gr.Button("Yes, delete", variant="stop", size="sm", min_width=90, elem_id="owner-delete")
                 keep = gr.Button("No, keep", size="sm", min_width=90)
             forgotten = gr.Markdown("", elem_id="owner-forgotten")
             gr.Markdown("### Log")

@@ -153,7 +153,7 @@ def test_people_are_told_apart_by_address_and_none_is_kept(tiny, monkeypatch):
 def test_training_and_the_owners_acts_need_the_token(served, client):
     playground, _ = served
     config = client.get("/config").json()
-    names = {"start": "train-start", "stop": "train-stop", "hide": "owner-hide", "forget": "owner-forget"}
+    names = {"start": "train-start", "stop": "train-stop", "hide": "owner-hide", "forget": "owner-delete"}
     ids = {c["props"].get("elem_id"): c["id"] for c in config["components"]}
     values = {c["id"]: c["props"].get("value") for c in config["components"]}
     for name in names.values():

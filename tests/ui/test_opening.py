@@ -53,9 +53,9 @@ def test_the_dial_alone_turns_an_answer_from_refusal_to_compliance_and_asks_nobo
     dial, answer = page.locator(".opening input"), page.locator(".lane").nth(1)
     first, low = answer.locator(".text").inner_text(), page.locator(".lane").nth(0).locator(".text").inner_text()
     assert "can't help" in first
-    page.wait_for_load_state("networkidle")
+    page.wait_for_function("localStorage.getItem('realign-playground-visitor')")  # the last that a page asks for itself
     asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: asked.append(request.url) if "/gradio_api/" in request.url else None)
     dial.focus()
     page.keyboard.press("Home")
     assert answer.locator(".text").inner_text() == low != first
@@ -108,12 +108,12 @@ def test_a_run_takes_the_place_of_the_opening_and_comes_into_view(page):
 
 def test_a_list_closes_when_the_focus_goes_on_and_by_escape(page):
     page.locator(".lane-controls > .label-wrap").first.click()
-    lists, method = page.locator("[role=listbox]:visible"), page.locator(".lane-controls").first.get_by_label("Lane 1")
+    method = page.locator(".lane-controls").first.get_by_label("Lane 1")
     for key in ("Tab", "Escape"):
         method.click()
-        expect(lists).to_have_count(1)
+        expect(method).to_have_attribute("aria-expanded", "true")
         page.keyboard.press(key)
-        expect(lists).to_have_count(0)
+        expect(method).to_have_attribute("aria-expanded", "false")
 
 
 def test_the_theme_that_was_chosen_stays(page):

@@ -64,7 +64,14 @@ def write(page, prompt):
     page.locator("#run").click()
 
 
+def begun(page, tokens=4):
+    """Wait until the lanes are no longer those that the page opens with, and have so many tokens."""
+    expect(page.locator(".opening")).to_be_hidden()
+    page.wait_for_function(f"document.querySelectorAll('.lane .token').length > {tokens}")
+
+
 def finish(page, lanes=2):
+    expect(page.locator(".opening")).to_be_hidden()
     expect(page.locator(".lane")).to_have_count(lanes)
     expect(page.locator(".lane .state.done")).to_have_count(lanes)
 
@@ -95,7 +102,7 @@ def test_two_lanes_write_at_the_same_time_and_show_their_price(page):
 def test_stop_ends_a_run_and_keeps_the_text(page):
     set_length(page, 512)
     write(page, "Write a long story about the sea.")
-    page.wait_for_function("document.querySelectorAll('.lane .token').length > 8")
+    begun(page, 8)
     page.locator("#stop").click()
     # Within a second or so; the bound here is loose, since no test may depend on the machine's speed.
     expect(page.locator(".lane .state.writing")).to_have_count(0, timeout=10_000)
@@ -114,7 +121,7 @@ def test_a_second_run_takes_the_place_of_the_first(page, embedded):
 
     set_length(page, 512)
     write(page, "Write a very long story.")
-    page.wait_for_function("document.querySelectorAll('.lane .token').length > 4")
+    begun(page)
     write(page, "Write a long letter.")
     until_saved("Write a very long story.")
     assert "stopped" in {run["status"] for run in embedded.archive.recent(None, "very long story")}
@@ -265,7 +272,7 @@ def test_a_closed_page_ends_its_run_and_frees_its_memory(chromium, address, embe
     expect(tab.locator(".lane-controls")).to_have_count(2)
     set_length(tab, 512)
     write(tab, "Tell me everything about whales.")
-    tab.wait_for_function("document.querySelectorAll('.lane .token').length > 4")
+    begun(tab)
     running = list(embedded._running.values())
     assert running
     context.close()
@@ -531,6 +538,7 @@ def test_beams_that_are_dropped_are_named_and_values_below_zero_have_their_own_c
     saved.write_bytes(beams())
     page.get_by_role("tab", name="History").click()
     page.locator("input[type=file]").first.set_input_files(saved)
+    expect(page.locator(".opening")).to_be_hidden()
     tree = page.locator(".lane .tree")
     expect(tree.locator("output")).to_have_text("4 / 4")
     expect(tree.locator(".key").get_by_text("dropped")).to_be_visible()
@@ -672,11 +680,14 @@ def test_the_owner_hides_a_vote_and_takes_all_votes_home(page, address, embedded
     assert page.evaluate("window.hacked") is None
 
 
-def test_the_owner_is_asked_before_a_voters_votes_are_deleted(page, embedded):
+def test_the_owner_is_asked_before_a_voters_votes_are_deleted(page, address, embedded):
     arena = Arena(embedded)
     battle = arena.battle("one who leaves", "Name a bird.")
     arena.vote("one who leaves", battle["battle"], "a")
+    page.goto(f"{address}?token={embedded.owner_token}")
+    page.wait_for_url(lambda url: "token" not in url)
     page.get_by_role("tab", name="Owner").click()
+    expect(page.locator("#owner-votes")).to_contain_text("Name a bird.")
     expect(page.locator("#owner-sure")).to_be_hidden()
     page.locator("#owner-voter textarea, #owner-voter input").fill(embedded.voter("one who leaves"))
     for answer, left in (("No, keep", True), ("Yes, delete", False)):
