@@ -46,7 +46,7 @@ lint: .venv/.tested
 	$(BIN)/ruff format --check .
 
 test: setup lint browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: setup
 	$(BIN)/python -m playground bench

@@ -30,6 +30,11 @@ def product_type(device: str = "cpu") -> torch.dtype:
     return torch.float32 if slow else torch.bfloat16
 
 
+def dense_precision(device: str) -> str:
+    """The faster of the dense precisions there, "bf16" or "fp32"."""
+    return "bf16" if product_type(device) is torch.bfloat16 else "fp32"
+
+
 @dataclass
 class Pass:
     """What the layers must know of the pass under way; one object shared by all layers of a model."""

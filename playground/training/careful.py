@@ -19,6 +19,7 @@ import yaml
 from playground.errors import UserError
 from playground.jsonl import numbered_lines
 from playground.models.fetch import Progress
+from playground.models.layers import dense_precision
 from playground.models.loading import load_model, pick_device
 from playground.requests import LaneRequest
 from playground.scorers.refusal import refuses
@@ -58,7 +59,8 @@ def careful_rows(playground: Playground, data: Path, seed: int, watch: Progress)
 
     def requests(openings: list[str]) -> list[str]:
         spec, device = playground.catalogue.models[name], pick_device(settings.device)
-        return imagine(load_model(name, spec, settings.cache, device, "bf16", watch), openings, seed, watch)
+        loaded = load_model(name, spec, settings.cache, device, dense_precision(device.type), watch)
+        return imagine(loaded, openings, seed, watch)
 
     return make_rows(data, answer, requests, seed)
 

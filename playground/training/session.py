@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-import torch
-
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress as LoadProgress
 from playground.models.fetch import no_progress
-from playground.models.layers import product_type
+from playground.models.layers import dense_precision
 from playground.models.loading import load_model, pick_device
 from playground.models.specs import read_catalogue
 from playground.settings import Settings
@@ -63,7 +61,7 @@ def train(
     for problem in found.problems:
         say(f"{data}, {problem}")
     device = pick_device(settings.device)
-    precision = "fp32" if settings.precision == "fp32" or product_type(device.type) is torch.float32 else "bf16"
+    precision = "fp32" if settings.precision == "fp32" else dense_precision(device.type)
     loaded = load_model(base, catalogue.models[base], settings.cache, device, precision, loading)
     objective = kind(loaded, job)
     rows = _that_fit(objective, found.rows, say)

@@ -10,7 +10,18 @@ from playground.engine.runner import KEYS, QUERIES, _attend, _blocks, _Read
 
 @pytest.fixture
 def engine(embedded):
-    return embedded.engine
+    """One whose worker computes with two threads: how they share out the rows must change no bit."""
+
+    def asking(threads):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        return before
+        yield
+
+    engine = embedded.engine
+    before = engine.submit(asking(2)).wait(60)
+    yield engine
+    engine.submit(asking(before)).wait(60)
 
 
 def follow(prompt, text):

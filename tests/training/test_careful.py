@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from playground.errors import UserError
+from playground.models.layers import dense_precision
 from playground.models.loading import load_model, pick_device
 from playground.scorers.refusal import refuses
 from playground.training import careful
@@ -88,8 +89,9 @@ def test_no_text_is_written_twice():
 
 def test_a_model_thinks_up_requests_that_begin_as_asked(embedded):
     name = embedded.catalogue.variant("reference").model
-    loaded = load_model(name, embedded.catalogue.models[name], embedded.settings.cache, pick_device("cpu"), "bf16")
-    openings = ["What is the"] * 24
+    spec, cache = embedded.catalogue.models[name], embedded.settings.cache
+    loaded = load_model(name, spec, cache, pick_device("cpu"), dense_precision("cpu"))
+    openings = ["What is the"] * 8
     found = imagine(loaded, openings, seed=1)
     assert 1 <= len(found) == len(set(found))
     assert all(text.startswith("What is the") for text in found)

@@ -39,7 +39,7 @@ class ValueJob(Job):
 class ValueHead:
     """Mean squared error of w·h + b, h the last hidden state of every prefix."""
 
-    name, makes = "prefix values", "Value head"
+    name, makes, writes = "prefix values", "Value head", False
 
     def __init__(self, loaded, job):
         self.loaded, self.longest = loaded, job.config.longest
