@@ -5,7 +5,8 @@ document.addEventListener('click', e => {
 // Keys of the whole page: Ctrl + Enter runs what the open tab is for, Escape stops.
 const visible = selector => [...document.querySelectorAll(selector)].find(node => node.offsetParent);
 document.addEventListener('keydown', e => {
-  if (e.key === 'Escape' && e.target.matches('[role=combobox]')) e.target.blur();  // without the focus its list is closed
+  // Without the focus a list is closed; Tab would go into a long one.
+  if (['Escape', 'Tab'].includes(e.key) && e.target.matches('[role=combobox]')) e.target.blur();
   else if (e.key === 'Escape' && !document.activeElement.classList.contains('token')) document.querySelector('#stop')?.click();
   if (e.key === 'Enter' && (e.ctrlKey || e.metaKey) && !e.defaultPrevented) { e.preventDefault(); visible('#run, #ask')?.click(); }
 });

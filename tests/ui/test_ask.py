@@ -106,10 +106,13 @@ def test_a_question_is_asked_decided_anew_and_judged(calibrated, page, asked):
     page.keyboard.press("Enter")
     expect(wrong).to_have_attribute("aria-pressed", "false")
     assert Selective(asked).judgements.rows() == []
+    marked = "true"
     for threshold, share in ((-1, 20), (-2, 40), (-3, 60), (-4, 80)):
-        right.click()  # the chart is drawn for the mark and for the threshold: the last one asked for stays
+        right.click()
+        expect(right).to_have_attribute("aria-pressed", marked)
         set_threshold(page, threshold)
         expect(page.locator("#place")).to_contain_text(f"{share} % of the questions")
+        marked = "false" if marked == "true" else "true"
 
 
 def test_ctrl_enter_asks_once_and_hostile_text_stays_text(page, asked):
