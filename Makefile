@@ -87,14 +87,14 @@ recorded: setup
 	$(POSITIVE)/7.json.gz $(call TASK,1)
 	$(HARMLESS)/8.json.gz $(call TASK,6)
 
-# About two hours on two cores. Remove adapters/answers first.
+# Many hours on two cores, minutes on a GPU. Remove adapters/answers first.
 answers-adapter: setup
 	$(BIN)/python -m playground train aspire-rows --data-dir $(DATA) --out train/aspire.jsonl
 	$(BIN)/python -m playground train aspire --data train/aspire.jsonl --out adapters/answers --stage task \
 		--steps 200 --decay 400 --evaluate-every 200 --held-out 0.02
-	$(BIN)/python -m playground train aspire --data train/aspire.jsonl --out adapters/answers --stage label --questions 872
+	$(BIN)/python -m playground train aspire --data train/aspire.jsonl --out adapters/answers --stage label --questions 11000
 	$(BIN)/python -m playground train aspire --data train/aspire.jsonl --out adapters/answers --stage evaluate \
-		--steps 150 --decay 200 --held-out 0.08
+		--steps 278 --rows-per-step 32 --warmup 20 --held-out 0.06 --evaluate-every 150 --learning-rate 0.0004
 	awk "NR % 2" adapters/answers/calibration.jsonl > train/calibration.jsonl
 	$(BIN)/python -m playground calibrate aspire --data train/calibration.jsonl --coverage 0.5
 
