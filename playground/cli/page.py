@@ -49,7 +49,7 @@ def _section(command: tuple[str, argparse.ArgumentParser]) -> str:
 
 
 def _row(action: argparse.Action, either: bool) -> str:
-    needed = "one of these is required" if either else "required" if action.required else ""
+    needed = "one of these is required" if either else "required" if action.required and action.nargs != "*" else ""
     default = f"`{action.default}`" if has_default(action) else needed
     choices = f": {', '.join(map(str, action.choices))}" if action.choices else ""
     return f"| `{_written(action)}` | {action.help}{choices} | {default} |\n"

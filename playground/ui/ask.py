@@ -79,7 +79,7 @@ class AskTab:
                         _WAYS, value=_BY_THRESHOLD, label="Set by", min_width=290, scale=4, elem_id="way"
                     )
                     self.percent = gr.Number(
-                        80, label="Percent", minimum=0, maximum=100, visible=False, min_width=112, elem_id="percent"
+                        60, label="Percent", minimum=0, maximum=100, visible=False, min_width=112, elem_id="percent"
                     )
                 self.place = gr.Markdown("", elem_id="place")
                 self.chart = gr.Plot(show_label=False, visible=False, elem_id="coverage")
