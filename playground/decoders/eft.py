@@ -34,7 +34,9 @@ class EftOptions(SampleOptions):
     )
     variant: Policy = Field("reference", title="Base model", description="What is guided; may be a larger model")
     tuned: Policy = Field(
-        "aligned", title="Tuned model", description="The model with the reward in it, or several: aligned + 0.5*positive"
+        "aligned",
+        title="Tuned model",
+        description="The model with the reward in it, or several: aligned + 0.5*positive",
     )
     untuned: Policy = Field("reference", title="Untuned model", description="The same before it was tuned")
 
