@@ -39,10 +39,10 @@ def add(commands: Commands) -> None:
         add_one(train)
 
 
-def _add_common(made: argparse.ArgumentParser) -> None:
-    """What every kind of training takes."""
+def _add_common(made: argparse.ArgumentParser, *more: str) -> None:
+    """What every kind of training takes, and `more` fields of a job."""
     made.add_argument("--out", required=True, type=Path, metavar="adapters/NAME", help="the folder of the result")
-    add_fields(made, Job, "base", "start")
+    add_fields(made, Job, "base", *more)
     _add_resume(made)
 
 
@@ -66,7 +66,7 @@ def _add_rrhf(train: Commands) -> None:
     add_fields(source, Sampling, "prompts")
     add_fields(rrhf, Sampling, "samples", "score_with", "answers", "limit")
     _add_lanes(rrhf)
-    _add_common(rrhf)
+    _add_common(rrhf, "start")
     add_fields(rrhf, RrhfConfig)
 
 
@@ -111,7 +111,7 @@ def _add_aspire(train: Commands) -> None:
         default="all",
         help="task: learn to answer; label: search answers and mark them; evaluate: learn to tell right from wrong",
     )
-    _add_common(aspire)
+    _add_common(aspire, "start")
     add_shared_fields(aspire, {"task": TaskConfig, "label": LabelConfig, "evaluate": EvaluateConfig})
 
 

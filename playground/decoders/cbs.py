@@ -152,10 +152,11 @@ def search(lane: Lane, root: Branch, options: CbsOptions) -> Asking:
     the middle of a chunk, the best beam stands with what it had written."""
     limit = lane.limits.max_new_tokens
     if options.chunk > limit:
-        lane.detail["warning"] = (
+        said = (
             f"A chunk of {options.chunk} tokens is longer than the answer may be ({limit}), so the beams are scored "
             "once, at the end, as in best-of-N."
         )
+        lane.detail["warning"] = " ".join(filter(None, (lane.detail.get("warning"), said)))
     found = Search(lane, root, options)
     lane.detail["tree"] = {"steps": found.steps, "shape": "beams"}
     lane.detail["curves"] = [{"title": f"{options.scorer} of the best beam", "points": found.curve}]

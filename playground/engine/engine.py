@@ -169,11 +169,13 @@ class Engine:
         return task
 
     def close(self) -> None:
-        """Stop all tasks and the worker."""
+        """Stop all tasks and the worker, and give the memory of texts back, whoever still holds one."""
         with self._wake:
             self._closed = True
             self._wake.notify()
         self._worker.join()
+        for runner, _ in self._variants.values():
+            runner.pool.close()
 
     @property
     def kv_bytes(self) -> int:

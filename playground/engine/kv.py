@@ -59,6 +59,10 @@ class BlockPool:
         if self._references[block] == 0:
             self._free.append(block)
 
+    def close(self) -> None:
+        """Give the memory back; nothing can be read or written after."""
+        self.data = self.data.new_empty(0)
+
     def shared(self, block: int) -> bool:
         return self._references[block] > 1
 

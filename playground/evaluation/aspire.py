@@ -90,7 +90,7 @@ def calibrate_aspire(
     lane = lane_of(playground, variant, beams, alpha)
     _refuse_without_answers(questions)
     judged = judge(playground, lane, questions, watch)
-    curves = {name: thinned(curve(*columns(judged, name))) for name in MEASURES}
+    curves = {name: curve(*columns(judged, name)) for name in MEASURES}
     point = point_for(curves[ASPIRE], len(judged), **wanted)
     found = Calibration(
         variant=variant,
@@ -101,7 +101,7 @@ def calibrate_aspire(
         beams=beams,
         n=len(judged),
         wanted=wanted,
-        curves=curves,
+        curves={name: thinned(points) for name, points in curves.items()},
         **point.model_dump(),
     )
     return found, found.write(folder)

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from playground.errors import UserError
+from playground.decoders.base import policies
+from playground.errors import UserError, shown
 from playground.evaluation.selective import RESAMPLES
 from playground.models.fetch import Progress, no_progress
+from playground.policy import Policy
 from playground.record import LaneRecord
 from playground.requests import LaneRequest
 from playground.scorers import ScorerChoice
@@ -28,6 +30,8 @@ from playground.tasks import prompt_of
 
 Row = dict[str, Any]
 BASE = "base"
+UNTUNED = "reference"
+"""What a judge may ask beside those that guide: the model as it is takes no side."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +110,15 @@ def evaluate_guidance(
     tuned, scorer = tuned or own.tuned, scorer or own.scorer
     if not (tuned and scorer):
         raise UserError(f"Nothing that guides the task {task} is shipped; give --tuned and --scorer, trained for it.")
+    if wrong := next((row["label"] for row in rows if not isinstance(row.get("label"), str | None)), None):
+        raise UserError(f"The label {shown(wrong)} is no text; mend it, or leave labels out.")
     judge = ScorerChoice(gold or own.gold)
-    if judge == ScorerChoice(scorer):
+    if judge == ScorerChoice(scorer) or _asked(playground, judge) & (
+        _asked(playground, ScorerChoice(scorer)) | set(playground.catalogue.resolve(Policy(tuned)).names)
+    ) - {UNTUNED}:
         raise UserError(
-            f"The scorer {judge} guides and would judge, too, so it would find all that fools it good; give another "
-            "one as --gold, or as --scorer."
+            f"The scorer {judge} asks what guides, so it would find all that fools it good; give another one as "
+            "--gold, or as --scorer."
         )
     lanes = lanes_of(tuned, scorer, **options)
     jobs = [(prompt_of(task, row["prompt"]), seed) for row in rows for seed in range(seeds)]
@@ -129,7 +137,8 @@ def evaluate_guidance(
         seconds[name] = (time.perf_counter() - began) / len(jobs)
     texts = [(prompt, one["text"]) for found in answers.values() for (prompt, _), one in zip(jobs, found, strict=True)]
     scores = np.array(playground.scores(judge, texts, watch=lambda share, what: watch(0.9 + 0.1 * share, what)))
-    scores[scores <= EMPTY] = scores[scores > EMPTY].min(initial=0.0)
+    silent = np.array([not text.strip() for _, text in texts]) | (scores <= EMPTY)
+    scores[silent] = scores[~silent].min() if not silent.all() else 0.0
     golds = dict(zip(lanes, scores.reshape(len(lanes), len(rows), seeds), strict=True))
     watch(1.0, "done")
     methods = []
@@ -153,6 +162,11 @@ def evaluate_guidance(
             }
         )
     return {"task": task, "n": len(rows), "gold": judge, "methods": methods}
+
+
+def _asked(playground: Playground, scorer: ScorerChoice) -> set[str]:
+    """The variants that a scorer asks."""
+    return {name for policy in policies(scorer.options) for name in playground.catalogue.resolve(policy).names}
 
 
 def _whole(record: LaneRecord, name: str) -> LaneRecord:

@@ -446,6 +446,16 @@ def _part_mixtures(catalogue: Catalogue, fail: Callable[[str, str], UserError]) 
             raise fail(name, str(error)) from None
 
 
+def told_by_training(folder: Path) -> tuple[str | None, bool]:
+    """What the training.json in a folder says: the model that was trained (None: nothing), and whether lanes may write
+    with the result."""
+    try:
+        training = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        return str(training["base"]), training.get("writes") is not False
+    except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
+        return None, True
+
+
 def add_found_adapters(catalogue: Catalogue, folder: Path) -> None:
     """Take in every folder below `folder` that holds something learned and that no variant names, as a variant of its
     own name: so a new one is in the list the moment it is written. Its base is told by its training.json, else it is
@@ -455,11 +465,8 @@ def add_found_adapters(catalogue: Catalogue, folder: Path) -> None:
         kinds, taken = kinds_in(there), there.name in catalogue.variants or there.name in catalogue.mixtures
         if not kinds or there in named or taken or not _can_be_called(there.name):
             continue
-        try:
-            training = json.loads((there / "training.json").read_text(encoding="utf-8"))
-            model, writes = training["base"], training.get("writes") is not False
-        except (OSError, json.JSONDecodeError, KeyError, TypeError, AttributeError):
-            model, writes = catalogue.variants["reference"].model, True
+        base, writes = told_by_training(there)
+        model = base or catalogue.variants["reference"].model
         if model not in catalogue.models:
             continue
         writes = writes and not KINDS_THAT_WRITE.isdisjoint(kinds)

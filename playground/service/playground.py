@@ -19,7 +19,7 @@ from playground.decoders.base import policies, readers
 from playground.engine.engine import Engine, Owner, Task
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress, no_progress
-from playground.models.specs import Catalogue, VariantSpec, kinds_in, read_catalogue
+from playground.models.specs import Catalogue, VariantSpec, kinds_in, read_catalogue, told_by_training
 from playground.policy import Policy
 from playground.record import LaneRecord, RunRecord
 from playground.requests import LaneRequest, PromptRequest, RunRequest
@@ -275,7 +275,9 @@ class Playground:
                 f"{shown(name)} is neither a variant ({', '.join(self.catalogue.variants)}) nor a folder with an "
                 "adapter or another part that was learned."
             )
-        model = self.catalogue.variant("reference").model
+        model = told_by_training(folder)[0] or self.catalogue.variant("reference").model
+        if model not in self.catalogue.models:
+            raise UserError(f"{folder} was trained for the model {shown(model)}, which is not in models.yaml; add it.")
         self.catalogue.variants[folder.name] = VariantSpec(title=folder.name, model=model, learned=(folder,))
         return folder.name
 

@@ -57,7 +57,7 @@ def _sources(data: Path) -> str:
     for _, line in numbered_lines(data):
         try:
             row = json.loads(line)
-            sources[(row.get("source", "not stated"), row.get("licence", "not stated"))] += 1
+            sources[(str(row.get("source", "not stated")), str(row.get("licence", "not stated")))] += 1
         except (json.JSONDecodeError, AttributeError):
             continue
     return "\n".join(f"| {source} | {licence} | {count} |" for (source, licence), count in sources.most_common())

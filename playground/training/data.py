@@ -45,10 +45,15 @@ def read_rows(path: Path) -> Rows[RankedRow]:
 
     Raises UserError if the file cannot be read or holds nothing to train on.
     """
-    rows, problems = read_rows_as(path, _usable, "holds no usable row")
-    if not any(row.pairs for row in rows) and all(len(row.responses) > 1 for row in rows):
+    found = read_scored(path)
+    if not any(row.pairs for row in found.rows) and all(len(row.responses) > 1 for row in found.rows):
         raise UserError(f"In {str(path)!r} all scores of every row are equal, so there is nothing to rank; score them.")
-    return Rows(rows, problems)
+    return found
+
+
+def read_scored(path: Path) -> Rows[RankedRow]:
+    """The same of responses that need not differ in score within a row."""
+    return Rows(*read_rows_as(path, _usable, "holds no usable row"))
 
 
 def _usable(content: Any) -> RankedRow:

@@ -16,7 +16,7 @@ import torch
 from playground.errors import UserError
 from playground.models.loading import LoadedModel
 from playground.models.prompts import encode_chat
-from playground.training.data import RankedRow, read_rows
+from playground.training.data import RankedRow, read_scored
 from playground.training.likelihood import IGNORED, Pair, in_batches, length, read
 from playground.training.parts import Lora, ValueHead
 from playground.training.records import ValueJob
@@ -32,7 +32,7 @@ class PrefixValue:
     name = "prefix values (FUDGE)"
     makes = "value head"
     writes = False
-    read = staticmethod(read_rows)
+    read = staticmethod(read_scored)
 
     def __init__(self, loaded: LoadedModel, job: ValueJob):
         if loaded.precision == "int4":
@@ -64,14 +64,15 @@ class PrefixValue:
         return torch.stack([((v - reward) ** 2).mean() for v, reward in zip(values, rewards, strict=True)]).mean()
 
     def measure(self, rows: list[RankedRow]) -> dict[str, float]:
-        """Correlation of a value with the final reward, by the share of the response that was seen."""
+        """Correlation of a value with the final reward, by the share of the response that was seen; 0 where all values
+        or all rewards are equal."""
         self.loaded.model.eval()
         values, rewards = self.values(rows), [score for row in rows for score in row.scores]
         found = {}
         for share in SHARES:
             seen = [float(v[math.ceil(share * len(v)) - 1]) for v in values]
-            if np.std(seen) and np.std(rewards):
-                found[f"r at {share:.0%}"] = float(np.corrcoef(seen, rewards)[0, 1])
+            told = bool(np.std(seen) and np.std(rewards))
+            found[f"r at {share:.0%}"] = float(np.corrcoef(seen, rewards)[0, 1]) if told else 0.0
         return found
 
     def values(self, rows: list[RankedRow]) -> list[torch.Tensor]:

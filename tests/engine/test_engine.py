@@ -18,6 +18,8 @@ from playground.engine.runner import CHUNK, ROWS, SHORT, Runner
 from playground.errors import UserError
 from playground.models.loading import load_model
 from playground.models.specs import FolderSource, ModelSpec, read_catalogue
+from playground.service import Playground
+from playground.settings import Settings
 from tests.tiny import make_tokenizer
 
 CPU = torch.device("cpu")
@@ -682,3 +684,12 @@ def test_an_owner_with_nothing_under_way_gets_in_beside_full_room(tiny_catalogue
     assert len(engine.submit(write("plain", (9, 8, 7), (1, 2)), owner=("me",)).wait(60)) == 3
     assert sum(task._begun for task in others) <= 2
     engine.close()
+
+
+def test_a_closed_engine_keeps_no_memory_of_texts(tiny_catalogue):
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", kv_megabytes=16))
+    playground.memory.ensure("reference")
+    [pool] = {runner.pool for runner, _ in playground.engine._variants.values()}
+    assert pool.data.numel()
+    playground.close()
+    assert not pool.data.numel()

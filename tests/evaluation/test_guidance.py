@@ -95,12 +95,35 @@ def test_an_answer_without_text_is_judged_as_the_worst(tiny, monkeypatch):
     assert base["mean_gold"] == pytest.approx((-5 + -4) / 2)
 
 
+def test_an_answer_of_spaces_is_no_neutral_one(tiny, monkeypatch):
+    each = tiny.each
+
+    def blank_first(*arguments):
+        first, *rest = each(*arguments)
+        return [first | {"text": " "}, *rest]
+
+    monkeypatch.setattr(tiny, "each", blank_first)
+    monkeypatch.setattr(tiny, "scores", lambda judge, texts, watch: [0.0 if not t.strip() else -1.0 for _, t in texts])
+    for row in evaluate_guidance(tiny, "sentiment", ROWS[:1], 2, **{"tuned": "adapted", **SMALL})["methods"]:
+        assert row["mean_gold"] == -1
+
+
+@pytest.mark.parametrize("label", [["x"], 1])
+def test_a_label_that_is_no_text_is_told_before_the_work(tiny, monkeypatch, label):
+    monkeypatch.setattr(tiny, "each", None)
+    with pytest.raises(UserError, match=r"label.*is no text"):
+        evaluate_guidance(tiny, "harmless", [{"prompt": "the fox", "label": label}], 1, **SMALL)
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"gold": "value_sentiment"}, "value_sentiment guides and would judge, too.*--gold"),
-        ({"gold": "value_sentiment(model=value_sentiment)"}, "guides and would judge"),
-        ({"scorer": "vader"}, "vader guides and would judge"),
+        ({"gold": "value_sentiment"}, "value_sentiment asks what guides.*--gold"),
+        ({"gold": "value_sentiment(model=value_sentiment)"}, "asks what guides"),
+        ({"gold": "value_harmless(model=value_sentiment)"}, "asks what guides"),
+        ({"gold": "implicit(tuned=adapted)"}, "asks what guides"),
+        ({"gold": "mean_log_prob(under=0.5*reference+0.5*adapted)"}, "asks what guides"),
+        ({"scorer": "vader"}, "vader asks what guides"),
         ({"gold": "nobody"}, "no scorer 'nobody'"),
         ({"tuned": "nobody"}, "no variant 'nobody'"),
         ({"chunk": 0}, "chunk.*0.*1"),
@@ -162,6 +185,6 @@ def test_the_command_prints_json_and_words(tiny_catalogue, tmp_path, monkeypatch
     printed = capsys.readouterr().out
     assert printed.startswith("harmless: 2 prompts, judged by refusal\nbase ")
     assert cli.main([*command, "--gold", "value_harmless"]) == 2
-    assert "guides and would judge" in capsys.readouterr().err
+    assert "asks what guides" in capsys.readouterr().err
     assert cli.main([*command, "--seeds", "0"]) == 2
     assert "--seeds is 0; give at least 1" in capsys.readouterr().err
