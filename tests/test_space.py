@@ -65,6 +65,11 @@ def test_the_space_starts_as_another_user_with_an_empty_home(tmp_path):
                     time.sleep(0.2)
             assert answer.status_code == 200
             assert "huggingface.co" in re.search("frame-ancestors.*", answer.headers["content-security-policy"])[0]
+            # It answers a moment before it has said how to open it.
+            for _ in range(300):
+                if "PLAYGROUND_SECRET is not set" in (tmp_path / "log").read_text():
+                    break
+                time.sleep(0.2)
             server.terminate()
             server.wait(60)
         finally:
