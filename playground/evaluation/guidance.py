@@ -113,9 +113,8 @@ def evaluate_guidance(
     if wrong := next((row["label"] for row in rows if not isinstance(row.get("label"), str | None)), None):
         raise UserError(f"The label {shown(wrong)} is no text; mend it, or leave labels out.")
     judge = ScorerChoice(gold or own.gold)
-    if judge == ScorerChoice(scorer) or _asked(playground, judge) & (
-        _asked(playground, ScorerChoice(scorer)) | set(playground.catalogue.resolve(Policy(tuned)).names)
-    ) - {UNTUNED}:
+    guides = _asked(playground, ScorerChoice(scorer)) | set(playground.catalogue.resolve(Policy(tuned)).names)
+    if judge == ScorerChoice(scorer) or _asked(playground, judge) & guides - {UNTUNED}:
         raise UserError(
             f"The scorer {judge} asks what guides, so it would find all that fools it good; give another one as "
             "--gold, or as --scorer."

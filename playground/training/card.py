@@ -64,12 +64,14 @@ def _sources(data: Path) -> str:
 
 
 def _measured(curves: dict[str, list[tuple[int, float]]]) -> str:
-    """What was measured on held-out rows, all of it at the same steps, as a table."""
+    """What was measured on held-out rows, as a table; a dash where a number was not defined at a step."""
     if not curves:
         return ""
     head = f"| step |{''.join(f' {name} on held-out rows |' for name in curves)}\n|---|{'---|' * len(curves)}\n"
-    points = zip(*curves.values(), strict=True)
-    return head + "".join(f"| {at[0][0]} |{''.join(f' {value:.3f} |' for _, value in at)}\n" for at in points)
+    found = [dict(points) for points in curves.values()]
+    steps = sorted({step for of_name in found for step in of_name})
+    rows = [[f"{of_name[step]:.3f}" if step in of_name else "–" for of_name in found] for step in steps]
+    return head + "".join(f"| {step} | {' | '.join(row)} |\n" for step, row in zip(steps, rows, strict=True))
 
 
 def _started_from(start: Path) -> str:

@@ -64,15 +64,15 @@ class PrefixValue:
         return torch.stack([((v - reward) ** 2).mean() for v, reward in zip(values, rewards, strict=True)]).mean()
 
     def measure(self, rows: list[RankedRow]) -> dict[str, float]:
-        """Correlation of a value with the final reward, by the share of the response that was seen; 0 where all values
-        or all rewards are equal."""
+        """Correlation of a value with the final reward, by the share of the response that was seen; none where all
+        values or all rewards are equal."""
         self.loaded.model.eval()
         values, rewards = self.values(rows), [score for row in rows for score in row.scores]
         found = {}
         for share in SHARES:
             seen = [float(v[math.ceil(share * len(v)) - 1]) for v in values]
-            told = bool(np.std(seen) and np.std(rewards))
-            found[f"r at {share:.0%}"] = float(np.corrcoef(seen, rewards)[0, 1]) if told else 0.0
+            if np.std(seen) and np.std(rewards):
+                found[f"r at {share:.0%}"] = float(np.corrcoef(seen, rewards)[0, 1])
         return found
 
     def values(self, rows: list[RankedRow]) -> list[torch.Tensor]:
