@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from playground.errors import UserError
 from playground.record import RunRecord
 from playground.requests import LaneRequest
 from playground.service.running import Run
@@ -39,7 +40,8 @@ class Archive:
             self.store.save(result)
         except Exception as error:  # a full disk, say: the answers are there all the same
             log.exception("a run could not be saved")
-            run.notice = f"This run could not be saved ({error}); copy what you need before you leave the page."
+            why = str(error) if isinstance(error, UserError) else f"Saving failed ({error})."
+            run.notice = f"This run is not kept. {why} Copy what you need before you leave the page."
         finally:
             then(run)
 

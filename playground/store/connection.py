@@ -19,7 +19,10 @@ _NETWORK = ("nfs", "cifs", "smb", "fuse", "9p", "s3")
 
 
 class Connection:
-    """`db` is read under `lock` only, and written to inside `writing`. `path` may be ":memory:"."""
+    """`db` is read inside `reading` only, and written to inside `writing`. `path` may be ":memory:".
+
+    Both raise UserError where the database itself fails (full or read-only disk, damaged file), and let
+    `sqlite3.IntegrityError` through, which tells of the row."""
 
     def __init__(self, path: Path | str, journal: str | None = None):
         """journal: "wal" or "delete"; by default WAL, but on a network mount DELETE. Raises UserError."""
@@ -41,7 +44,7 @@ class Connection:
     def writing(self) -> Iterator[None]:
         """What is written to `db` inside is kept whole, or not at all. Other writers, of other processes too, are
         waited for at the start: a transaction that begins by reading is refused once another one has written."""
-        with self.lock:
+        with self.lock, _told("Nothing was saved"):
             self.db.execute("begin immediate")
             try:
                 yield
@@ -49,6 +52,12 @@ class Connection:
             except BaseException:
                 self.db.rollback()
                 raise
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """No other thread reads or writes meanwhile."""
+        with self.lock, _told("Nothing could be read"):
+            yield
 
     def backup(self, target: Path) -> None:
         """Write a whole copy while the server runs. Raises UserError if it cannot be written."""
@@ -64,12 +73,26 @@ class Connection:
     @property
     def secret(self) -> str:
         """Random, made with the database, and the same as long as it lives."""
-        with self.lock:
+        with self.reading():
             return self.db["server"].get("secret")["value"]
 
     def close(self) -> None:
         with self.lock:
             self.db.conn.close()
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turns errors of the database itself into a sentence."""
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.Error as error:
+        raise UserError(
+            f"{what}: the database does not work ({error}). Try again; if that does not help, the owner of this "
+            "server has to look at its disk."
+        ) from error
 
 
 def _journal_for(path: Path | str) -> str:

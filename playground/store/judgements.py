@@ -24,7 +24,7 @@ class JudgementStore:
     """The judgements of a database. A mark is on the disk when `mark` returns."""
 
     def __init__(self, connection: Connection):
-        self._db, self._lock, self._writing = connection.db, connection.lock, connection.writing
+        self._db, self._reading, self._writing = connection.db, connection.reading, connection.writing
 
     def mark(self, judgement: dict[str, Any]) -> None:
         """Keep a judgement (FIELDS without `created`) in the place of the one that its voter gave before, if any."""
@@ -40,7 +40,7 @@ class JudgementStore:
     def rows(self, **wanted: str) -> list[dict[str, Any]]:
         """All judgements in which these fields have these values, the oldest first; `right` is true or false."""
         where = "".join(f" and {name} = :{name}" for name in wanted)
-        with self._lock:
+        with self._reading():
             query = f"select * from judgements where 1 {where} order by created, rowid"
             found = list(self._db.query(query, wanted))
         return [row | {"right": bool(row["right"])} for row in found]

@@ -19,7 +19,7 @@ class RunStore:
     """Runs of a database."""
 
     def __init__(self, connection: Connection):
-        self._db, self._lock, self._writing = connection.db, connection.lock, connection.writing
+        self._db, self._reading, self._writing = connection.db, connection.reading, connection.writing
 
     def save(self, run: RunRecord) -> None:
         """Write a finished run: its own fields and `lanes`, all or nothing."""
@@ -40,12 +40,12 @@ class RunStore:
 
     def has(self, run_id: str) -> bool:
         """Whether there is a run of that id."""
-        with self._lock:
+        with self._reading():
             return bool(list(self._db.query("select 1 from runs where id = ?", [run_id])))
 
     def load(self, run_id: str) -> RunRecord:
         """A run as it was saved. Raises UserError if there is none of that id."""
-        with self._lock:
+        with self._reading():
             rows = list(self._db.query("select * from runs where id = ?", [run_id]))
             lanes = list(self._db.query("select * from lanes where run = ? order by position", [run_id]))
         if not rows:
@@ -68,7 +68,7 @@ class RunStore:
                    (select group_concat(method, ', ') from
                        (select method from lanes where run = runs.id order by position)) as methods
             from runs where {where} order by created desc, rowid desc limit :limit"""
-        with self._lock:
+        with self._reading():
             return list(self._db.query(query, {"search": search, "origin": origin, "limit": limit}))
 
 

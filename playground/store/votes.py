@@ -58,7 +58,7 @@ class VoteStore:
     """Battles and votes of a database. A vote is on the disk when `vote` returns."""
 
     def __init__(self, connection: Connection):
-        self._db, self._lock, self._writing = connection.db, connection.lock, connection.writing
+        self._db, self._reading, self._writing = connection.db, connection.reading, connection.writing
 
     def add_battle(self, battle: str, run: str, voter: str, first: int, category: str = "") -> None:
         """Note a battle between the two lanes of a saved run; lane `first` (0 or 1) is shown as A."""
@@ -68,7 +68,7 @@ class VoteStore:
 
     def battle(self, battle: str) -> dict[str, Any]:
         """A battle's row. Raises UserError if there is none."""
-        with self._lock:
+        with self._reading():
             rows = list(self._db.query("select * from battles where id = ?", [battle]))
         if not rows:
             raise UserError(f"There is no battle {shown(battle)} here; ask for a new one.")
@@ -95,7 +95,7 @@ class VoteStore:
         where, values = "created >= ?", [when]
         if voter is not None:
             where, values = f"{where} and voter = ?", [when, voter]
-        with self._lock:
+        with self._reading():
             return next(self._db.query(f"select count(*) as n from battles where {where}", values))["n"]
 
     def compared(self) -> list[dict[str, Any]]:
@@ -137,7 +137,7 @@ class VoteStore:
         )
 
     def _read(self, query: str, **values: Any) -> list[dict[str, Any]]:
-        with self._lock:
+        with self._reading():
             return list(self._db.query(query, values))
 
     def rows(
@@ -214,7 +214,7 @@ class VoteStore:
 
     def acts(self) -> list[dict[str, Any]]:
         """The log of what owners did to votes, the newest first."""
-        with self._lock:
+        with self._reading():
             return list(self._db.query("select * from acts order by id desc"))
 
     def _note(self, act: str, target: str, reason: str) -> None:

@@ -161,7 +161,7 @@ def test_a_run_of_an_earlier_version_opens_as_one_of_this(store):
     """There a forced beginning stood among DeRa's options, and nothing was said of colours and dials."""
     store.save(make("old"))
     token = {"id": 5, "text": "a", "log_prob": -1.0, "lambda": 0.5, "kl_to_reference": 0.25, "top": []}
-    with store._lock, store._db.atomic():
+    with store._writing():
         store._db["lanes"].update(
             ("old", 0), {"begin": None, "detail": json.dumps({"tokens": [{"id": 5, "text": "a"}]})}
         )
