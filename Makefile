@@ -4,6 +4,7 @@
 # make bench   measure the ratios in docs/measurements.md
 # make space    put what a Hugging Face Space gets into build/space
 # make picture run the page and take the picture in the README
+# make figures draw the figures of docs/aspire.md and docs/ivg.md
 # make recorded          record the shipped runs again: RAIN, and EFT, CBS and IVG on the papers' tasks
 # make opening   record again what the page opens with: one prompt at thirteen λ
 # make careful-adapter   make the shipped adapter again, from public data in DATA
@@ -14,7 +15,7 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench space picture browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
+.PHONY: run setup test lint bench space picture figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
 
 run: setup
 	$(BIN)/python app.py
@@ -59,6 +60,9 @@ space:
 
 picture: setup browser
 	$(BIN)/python -m docs.picture
+
+figures: setup browser
+	$(BIN)/python -m docs.figures
 
 # About an hour and a half on two cores. Remove adapters/careful first: no training writes over an adapter.
 careful-adapter: setup

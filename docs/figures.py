@@ -1,0 +1,42 @@
+"""Draws the figures of docs/aspire.md and docs/ivg.md: python -m docs.figures (or make figures).
+
+aspire.svg is the shipped calibration as the Ask tab draws it. ivg.svg is made from the results in docs/ivg.md's tables,
+so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+from playground.figures.coverage import coverage_figure
+from playground.figures.guidance import Bar, guidance_figure
+
+DOCS = Path(__file__).parent
+CALIBRATION = DOCS.parent / "adapters" / "answers" / "calibration.json"
+NUMBER = r"(-?[\d.]+)"
+
+
+def main() -> None:
+    """Draw both."""
+    told = json.loads(CALIBRATION.read_text(encoding="utf-8"))
+    _write(coverage_figure(told["curves"], told["coverage"]), "aspire")
+    _write(guidance_figure(sentiment_bars((DOCS / "ivg.md").read_text(encoding="utf-8")), "VADER, −1 to 1"), "ivg")
+
+
+def sentiment_bars(page: str) -> list[Bar]:
+    """The rows of docs/ivg.md's table of sentiments: | method | mean | low to high | …"""
+    rows = re.findall(rf"^\| (\w+) \| {NUMBER} \| {NUMBER} to {NUMBER} \| \d+ %", page, re.MULTILINE)
+    return [Bar(method, *(float(number) for number in numbers)) for method, *numbers in rows]
+
+
+def _write(figure: go.Figure, name: str) -> None:
+    figure.update_layout(paper_bgcolor="white", plot_bgcolor="white")
+    figure.write_image(DOCS / f"{name}.svg", width=760, height=420)
+
+
+if __name__ == "__main__":
+    main()
