@@ -44,7 +44,7 @@ def label(
     settings: Settings | None = None,
 ) -> None:
     """Label answers of what was learned in `out` to questions of `data`, into LABELLED there; `resume` goes on with a
-    file that was begun. Raises UserError if there is nothing learned in `out`."""
+    file that was begun. Raises UserError if there is nothing learned in `out`, or the file has other questions."""
     job = read_job(out / JOB)
     with closing(Playground(replace(settings or Settings(), database=":memory:"), watch)) as playground:
         variant = playground.learned_variant(str(out))
@@ -56,9 +56,9 @@ def label(
         }
         learned_from = [question for question in fitting[job.source.path] if question.answers]
         questions, calibration = choose(fitting[data.absolute()], learned_from, job.config, config)
-        write_rows(out / CALIBRATION, list(map(asdict, calibration)))
         file = out / LABELLED
-        done = _whole_lines(file) if resume and file.exists() else 0
+        done = _whole_lines(file, questions) if resume and file.exists() else 0
+        write_rows(out / CALIBRATION, list(map(asdict, calibration)))
         with file.open("a" if done else "w", encoding="utf-8") as lines:
             for start in range(done, len(questions), AT_ONCE):
                 watch(start / len(questions), f"{start} of {len(questions)} questions are labelled")
@@ -71,13 +71,19 @@ def label(
     say(f"{len(rows)} questions with labelled answers are in {file}; {share} of the first ones are right.")
 
 
-def _whole_lines(file: Path) -> int:
-    """How many lines a file has; what a killed process left of another one is cut off."""
+def _whole_lines(file: Path, questions: list[Question]) -> int:
+    """How many of the questions are labelled in a file; what a killed process left of another one is cut off."""
     written = file.read_bytes()
     whole = written[: written.rfind(b"\n") + 1]
+    rows = [json.loads(line) for line in whole.splitlines()]
+    labelled_before = [(row["question"], row["context"]) for row in rows]
+    if labelled_before != [(question.question, question.context) for question in questions[: len(rows)]]:
+        raise UserError(
+            f"{file} was begun with other questions or settings; start without --resume, or give the same ones again."
+        )
     if whole != written:
         file.write_bytes(whole)
-    return len(numbered_lines(file))
+    return len(rows)
 
 
 def choose(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from playground import cli
+from playground.errors import UserError
 from playground.models.loading import load_model
 from playground.models.specs import KINDS, read_catalogue
 from playground.questions import Question, ask, is_correct, rouge_l
@@ -248,6 +249,10 @@ def test_labels_that_were_interrupted_go_on_where_they_were(data, tmp_path, sett
         file.write('{"question": "half a li')  # a kill in the middle of a line
     assert run(True) == whole
     assert run(True) == whole
+    config = LabelConfig(questions=8, beams=2, seed=1)
+    with pytest.raises(UserError, match="begun with other questions or settings"):
+        run(True)
+    assert (out / LABELLED).read_text(encoding="utf-8") == whole
 
 
 # --- What the stages learn --------------------------------------------------------------------------------------------
