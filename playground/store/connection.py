@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from sqlite_utils import Database
 
 from playground.errors import UserError
 from playground.store.migrations import migrations
+
+log = logging.getLogger(__name__)
 
 _NETWORK = ("nfs", "cifs", "smb", "fuse", "9p", "s3")
 """File systems on which a write-ahead log, which needs shared memory, is not safe."""
@@ -83,16 +86,17 @@ class Connection:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Turns errors of the database itself into a sentence."""
+    """Turns errors of the database itself into a sentence, and logs them for the owner."""
     try:
         yield
     except sqlite3.IntegrityError:
         raise
     except sqlite3.Error as error:
+        log.exception("the database failed")
         raise UserError(
             f"{what}: the database does not work ({error}). Try again; if that does not help, the owner of this "
             "server has to look at its disk."
-        ) from error
+        ) from None
 
 
 def _journal_for(path: Path | str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from playground.errors import UserError
-from playground.jsonl import numbered_lines
+from playground.jsonl import numbered_lines, read_texts
 from playground.models.fetch import Progress
 from playground.questions import MOST_TOKENS, Question, is_correct, read_questions
 from playground.requests import LaneRequest
@@ -44,7 +44,8 @@ def label(
     settings: Settings | None = None,
 ) -> None:
     """Label answers of what was learned in `out` to questions of `data`, into LABELLED there; `resume` goes on with a
-    file that was begun. Raises UserError if there is nothing learned in `out`, or the file has other questions."""
+    file that was begun. Raises UserError if there is nothing learned in `out`, or the file is damaged or has other
+    questions."""
     job = read_job(out / JOB)
     with closing(Playground(replace(settings or Settings(), database=":memory:"), watch)) as playground:
         variant = playground.learned_variant(str(out))
@@ -75,14 +76,14 @@ def _whole_lines(file: Path, questions: list[Question]) -> int:
     """How many of the questions are labelled in a file; what a killed process left of another one is cut off."""
     written = file.read_bytes()
     whole = written[: written.rfind(b"\n") + 1]
-    rows = [json.loads(line) for line in whole.splitlines()]
-    labelled_before = [(row["question"], row["context"]) for row in rows]
-    if labelled_before != [(question.question, question.context) for question in questions[: len(rows)]]:
+    if whole != written:
+        file.write_bytes(whole)
+    rows = read_texts(file, ("question", "context")) if whole else []
+    known = [(question.question, question.context) for question in questions[: len(rows)]]
+    if [(row["question"], row["context"]) for row in rows] != known:
         raise UserError(
             f"{file} was begun with other questions or settings; start without --resume, or give the same ones again."
         )
-    if whole != written:
-        file.write_bytes(whole)
     return len(rows)
 
 

@@ -13,7 +13,7 @@ from playground.store.votes import VoteStore
 from tests.store.test_judgements import judgement
 
 
-def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path):
+def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path, caplog):
     connection = Connection(tmp_path / "full.db")
     store = JudgementStore(connection)
     store.mark(judgement(answer="kept"))
@@ -22,6 +22,7 @@ def test_a_full_disk_is_told_and_what_was_kept_stays(tmp_path):
     with pytest.raises(UserError, match=r"Nothing was saved.*full.*Try again"):
         store.mark(judgement(answer="x" * 100_000))
     assert [row["answer"] for row in store.rows()] == ["kept"]
+    assert "the database failed" in caplog.text, "the owner finds it in the log"
     connection.db.conn.execute(f"pragma max_page_count={pages + 100}")
     store.mark(judgement(answer="x" * 100_000))
     assert len(store.rows()) == 2

@@ -253,6 +253,9 @@ def test_labels_that_were_interrupted_go_on_where_they_were(data, tmp_path, sett
     with pytest.raises(UserError, match="begun with other questions or settings"):
         run(True)
     assert (out / LABELLED).read_text(encoding="utf-8") == whole
+    (out / LABELLED).write_text("no JSON\n", encoding="utf-8")
+    with pytest.raises(UserError, match="line 1: a row needs the texts question, context"):
+        run(True)
 
 
 # --- What the stages learn --------------------------------------------------------------------------------------------
