@@ -454,8 +454,10 @@ class Engine:
         for job in jobs:
             if job.want in (Want.SCORES, Want.ALL):
                 states = torch.cat([job.before[None], *job.parts])[:-1]
-                scores = job.want is Want.SCORES
-                job.answer = runner.scores(states, job.request.tokens) if scores else runner.log_probs(states).cpu()
+                if job.want is Want.SCORES:
+                    job.answer = runner.scores(states, job.request.tokens)
+                else:
+                    job.answer = runner.log_probs(states, len(states) > SHORT).cpu()
             elif job.want is Want.HIDDEN:
                 job.answer = torch.cat(job.parts).float().cpu()
             elif job.want is Want.VALUES:

@@ -6,7 +6,7 @@ The arithmetic of a row depends on its own sequence alone:
 - a *long* one runs in chunks counted from its own beginning; others may share its pass, but not its products;
 - attention runs in shapes that follow from a row's own length: its keys are padded in steps of KEYS, its queries to
   whole multiples of QUERIES, and only rows of one shape share a call;
-- the head and value heads always see TILE rows.
+- the head and value heads always see TILE rows, but for the 8-bit head, which is row-invariant.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from transformers import AttentionInterface
 
 from playground.engine.kv import BLOCK, BlockPool, Sequence
-from playground.errors import UserError
-from playground.models.layers import TILE, product_type
+from playground.models.layers import TILE, Int8, Int8Weight, Pass, product_type
 from playground.models.learned import ValueHead
 from playground.models.loading import LoadedModel
 
@@ -56,29 +54,23 @@ class _Layout:
     write_offsets: torch.Tensor  # [rows but padding]
     reads: list[_Read]
 
-
-def _paged_attention(module, query, key, value, attention_mask, scaling, layout: _Layout = None, **_):
-    """Attention of transformers' AttentionInterface over the block pool.
-
-    query [1, heads, rows, dim]; key, value [1, kv_heads, rows, dim]; masks are in the layout. In a short pass every
-    row is a text of its own. Returns [1, rows, heads, dim].
-    """
-    written = len(layout.write_blocks)
-    for which, new in enumerate((key, value)):
-        store = layout.pool.data[:, module.layer_idx, which]
-        store[layout.write_blocks, layout.write_offsets] = new[0, :, :written].transpose(0, 1).reshape(written, -1)
-    parts = [_attend(module.layer_idx, query[0, :, read.rows], read, layout.pool, scaling) for read in layout.reads]
-    if len(parts) == 1 and len(parts[0]) == query.shape[2]:
-        return parts[0][None], None
-    out = query.new_zeros(query.shape[2], query.shape[1], query.shape[3])
-    for read, part in zip(layout.reads, parts, strict=True):
-        out[read.rows] = part
-    return out[None], None
+    def attend(self, layer: int, query: torch.Tensor, stored: torch.Tensor) -> torch.Tensor:
+        """As `models.forward.Attend` says, over the block pool."""
+        written = len(self.write_blocks)
+        new = stored[:written].reshape(written, 2, -1)
+        self.pool.data[:, layer][self.write_blocks, :, self.write_offsets] = new
+        parts = [_attend(layer, query[read.rows], read, self.pool) for read in self.reads]
+        if len(parts) == 1 and len(parts[0]) == len(query):
+            return parts[0]
+        out = torch.zeros_like(query)
+        for read, part in zip(self.reads, parts, strict=True):
+            out[read.rows] = part
+        return out
 
 
-def _attend(layer: int, query: torch.Tensor, read: _Read, pool: BlockPool, scaling: float) -> torch.Tensor:
-    """query [heads, rows, dim] → [rows, heads, dim]."""
-    heads, rows, dim = query.shape
+def _attend(layer: int, query: torch.Tensor, read: _Read, pool: BlockPool) -> torch.Tensor:
+    """query [rows, heads, dim] → the same; in a packed pass every row is a text of its own."""
+    rows, heads, dim = query.shape
     texts, blocks = read.tables.shape
 
     def stored(which: int) -> torch.Tensor:
@@ -87,19 +79,12 @@ def _attend(layer: int, query: torch.Tensor, read: _Read, pool: BlockPool, scali
 
     # The query heads of one kv head stand as further rows, so grouped attention needs no copies of the keys.
     each, groups = rows // texts, heads // pool.kv_heads
-    q = query.transpose(0, 1).reshape(texts, each, pool.kv_heads, groups, dim)
-    q = q.permute(0, 2, 3, 1, 4).reshape(texts, pool.kv_heads, groups * each, dim)
+    q = query.view(texts, each, pool.kv_heads, groups, dim).permute(0, 2, 3, 1, 4)
+    q = q.reshape(texts, pool.kv_heads, groups * each, dim)
     q = F.pad(q, (0, 0, 0, read.mask.shape[2] - groups * each))
-    out = F.scaled_dot_product_attention(q, stored(0), stored(1), attn_mask=read.mask, scale=scaling)
+    out = F.scaled_dot_product_attention(q, stored(0), stored(1), attn_mask=read.mask)
     out = out[:, :, : groups * each].view(texts, pool.kv_heads, groups, each, dim).permute(0, 3, 1, 2, 4)
     return out.reshape(rows, heads, dim)
-
-
-KNOWN = ("llama", "mistral", "qwen2", "qwen3")
-"""Model types whose attention and head are nothing but what is computed here (tests/engine compares them). Others cap
-or scale their logits, or keep windows, and would be silently wrong."""
-
-AttentionInterface.register("playground_paged", _paged_attention)
 
 
 Extension = tuple[Sequence, torch.Tensor, str | None]
@@ -113,20 +98,13 @@ class Runner:
         self.loaded = loaded
         self.device = loaded.device
         model = loaded.model
-        if model.config.model_type not in KNOWN:
-            raise UserError(
-                f"{loaded.name} is of type {model.config.model_type!r}; these types can be run: {', '.join(KNOWN)}."
-            )
-        model.config._attn_implementation = "playground_paged"
-        self._body, self._embed, head = model.model, model.get_input_embeddings(), model.get_output_embeddings()
+        self._body, self._embed, head = loaded.body, model.get_input_embeddings(), model.get_output_embeddings()
         wide = torch.promote_types(head.weight.dtype, product_type(self.device.type))
         self._head = head.weight.to(wide), None if head.bias is None else head.bias.to(wide)
-        config = model.config
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.pool = BlockPool(
-            config.num_hidden_layers, config.num_key_value_heads, head_dim, loaded.dtype, self.device, kv_budget
-        )
-        self._groups = config.num_attention_heads // config.num_key_value_heads
+        self._few = Int8(head.levels, head.scale, head.bias) if isinstance(head, Int8Weight) else None
+        body = self._body
+        self.pool = BlockPool(len(body.layers), body.kv_heads, body.dim, loaded.dtype, self.device, kv_budget)
+        self._groups = body.heads // body.kv_heads
         self._pad_rows = loaded.precision != "int4"
 
     @torch.inference_mode()
@@ -152,7 +130,7 @@ class Runner:
             side_by_side = rows[-1] - rows[0] < len(rows)
             which = slice(rows[0], rows[-1] + 1) if side_by_side else torch.tensor(rows, device=self.device)
             reads.append(self._read(which, tables, seen))
-        return self._pass(extensions, positions, owners, reads, padding, texts=[], adapters=_runs(extensions))
+        return self._pass(extensions, positions, owners, reads, padding, Pass(adapter_rows=_runs(extensions)))
 
     @torch.inference_mode()
     def long(self, extensions: Many[Extension]) -> list[torch.Tensor]:
@@ -168,14 +146,16 @@ class Runner:
             seen = torch.arange(len(table) * BLOCK) <= torch.tensor(positions[rows])[:, None]
             reads.append(self._read(rows, torch.tensor([table]), seen[None]))
         adapters = [(adapter, rows) for rows, (_, _, adapter) in zip(texts, extensions, strict=True) if adapter]
-        return self._pass(extensions, positions, owners, reads, 0, texts=texts, adapters=adapters)
+        return self._pass(extensions, positions, owners, reads, 0, Pass(True, texts, adapters))
 
     @torch.inference_mode()
-    def log_probs(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Next-token log-probabilities [rows, vocabulary] in fp32 from final hidden states [rows, hidden_size]."""
-        return _in_tiles(
-            lambda tile: F.linear(tile.to(self._head[0].dtype), *self._head).float().log_softmax(-1), hidden
-        )
+    def log_probs(self, hidden: torch.Tensor, many: bool = False) -> torch.Tensor:
+        """Next-token log-probabilities [rows, vocabulary] in fp32 from final hidden states [rows, hidden_size]. `many`:
+        by the kernel that is the faster one for whole texts."""
+        if self._few and not many:
+            return self._few(hidden).log_softmax(-1)
+        logits = _in_tiles(lambda tile: F.linear(tile.to(self._head[0].dtype), *self._head), hidden)
+        return logits.float().log_softmax(-1)
 
     @torch.inference_mode()
     def values(self, hidden: torch.Tensor, head: ValueHead) -> torch.Tensor:
@@ -196,7 +176,8 @@ class Runner:
         than TILE distributions at a time."""
         wanted = torch.tensor(tokens, device=self.device)
         parts = zip(hidden.split(TILE), wanted.split(TILE), strict=True)
-        return torch.cat([self.log_probs(h).gather(1, t[:, None])[:, 0] for h, t in parts]).cpu()
+        many = len(wanted) > SHORT
+        return torch.cat([self.log_probs(h, many).gather(1, t[:, None])[:, 0] for h, t in parts]).cpu()
 
     def _read(self, rows: slice | torch.Tensor, tables: torch.Tensor, seen: torch.Tensor) -> _Read:
         """seen [texts, rows of a text, keys] becomes a mask in the model's type: 0 where seen, -inf elsewhere."""
@@ -205,8 +186,7 @@ class Runner:
         mask = F.pad(mask, (0, 0, 0, -mask.shape[1] % QUERIES))
         return _Read(rows, tables.to(self.device), mask.to(self.device)[:, None])
 
-    def _pass(self, extensions, positions, owners, reads, padding, *, texts, adapters) -> list[torch.Tensor]:
-        places = positions + [0] * padding
+    def _pass(self, extensions, positions, owners, reads, padding, now: Pass) -> list[torch.Tensor]:
         layout = _Layout(
             pool=self.pool,
             write_blocks=torch.tensor(
@@ -215,15 +195,11 @@ class Runner:
             write_offsets=torch.tensor([p % BLOCK for p in positions], device=self.device),
             reads=reads,
         )
-        self.loaded.current.texts, self.loaded.current.adapter_rows = texts, adapters
-        output = self._body(
-            inputs_embeds=torch.cat([*(x for _, x, _ in extensions), self.embed([0] * padding)])[None],
-            attention_mask=reads[0].mask,  # any mask of four dimensions is passed on; attention takes the layout's
-            position_ids=torch.tensor(places, device=self.device)[None],
-            use_cache=False,
-            layout=layout,
-        )
-        return list(output.last_hidden_state[0, : len(positions)].split([len(x) for _, x, _ in extensions]))
+        x = torch.cat([x for _, x, _ in extensions])
+        x = F.pad(x, (0, 0, 0, padding))
+        places = torch.tensor(positions + [0] * padding, device=self.device)
+        hidden = self._body(x, places, layout.attend, now)
+        return list(hidden[: len(positions)].split([len(x) for _, x, _ in extensions]))
 
 
 def _in_tiles(function, hidden: torch.Tensor) -> torch.Tensor:

@@ -15,7 +15,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from playground.errors import UserError
-from playground.models.layers import GROUP, Int4Linear, Pass, dequantise
+from playground.models.layers import GROUP, Int4Weight, Int8Weight, dequantise
 
 _NAMES = {
     "attn_norm": "input_layernorm",
@@ -31,7 +31,7 @@ _NAMES = {
 _CONTROL_TOKEN = 3
 
 
-def read_gguf(path: Path, precision: str, current: Pass) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+def read_gguf(path: Path, precision: str) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
     """The model in `precision` ("int4", "bf16" or "fp32") and its tokenizer. Only Llama-type files are understood."""
     reader = gguf.GGUFReader(path)
 
@@ -61,9 +61,11 @@ def read_gguf(path: Path, precision: str, current: Pass) -> tuple[LlamaForCausal
 
     for tensor in reader.tensors:
         if tensor.name == "token_embd.weight":
-            table = torch.tensor(gguf.dequantize(tensor.data, tensor.tensor_type)).to(dtype)
-            model.model.embed_tokens.weight = nn.Parameter(table, requires_grad=False)
+            exact = torch.tensor(gguf.dequantize(tensor.data, tensor.tensor_type))
+            model.model.embed_tokens.weight = nn.Parameter(exact.to(dtype), requires_grad=False)
             model.lm_head.weight = model.model.embed_tokens.weight
+            if precision == "int4":
+                model.lm_head = Int8Weight(model.lm_head.weight, exact, None)
             continue
         if tensor.name == "output_norm.weight":
             parent, last = model.model, "norm"
@@ -80,7 +82,7 @@ def read_gguf(path: Path, precision: str, current: Pass) -> tuple[LlamaForCausal
             order = _rotary_order(levels.shape[0], heads if last == "q_proj" else kv_heads)
             levels, scale, minimum = levels[order], scale[order], minimum[order]
         if precision == "int4":
-            setattr(parent, last, Int4Linear(levels, scale, minimum, None, current))
+            setattr(parent, last, Int4Weight(levels, scale, minimum, None))
         else:
             weight = dequantise(levels, scale, minimum).to(dtype)
             getattr(parent, last).weight = nn.Parameter(weight, requires_grad=False)

@@ -1,14 +1,15 @@
-"""Linear layers for decoding: 4-bit weights, and LoRA adapters that differ from row to row of one batch.
+"""Products for decoding: 4-bit and 8-bit weights, and LoRA adapters that differ from row to row of one batch.
 
-A forward pass is either *short* (many sequences, a few tokens each) or *long* (a few sequences, many tokens each). Each
-has its own kernel, chosen by what a sequence asks and never by who else shares the batch: two kernels round
-differently, and a row must not depend on its neighbours. In a long pass every text is multiplied by itself, since how a
-dense product rounds depends on how many rows it has; what texts share there is reading the weights, and all the rest
-of a pass.
+A forward pass is either *packed* (many sequences, a few tokens each) or *dense* (whole texts, or a tile of TILE rows).
+Each has its own kernel, chosen by what a sequence asks and never by who else shares the batch: two kernels round
+differently, and a row must not depend on its neighbours. Of a pass over long texts every text is multiplied by itself,
+since how a dense product rounds depends on how many rows it has; what texts share there is reading the weights, and all
+the rest of a pass.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -35,20 +36,15 @@ def dense_precision(device: str) -> str:
     return "bf16" if product_type(device) is torch.bfloat16 else "fp32"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Pass:
-    """What the layers must know of the pass under way; one object shared by all layers of a model."""
+    """What products must know of the pass under way."""
 
+    dense: bool = False
+    """Whether weights that have a 4-bit form are multiplied in their dense one."""
     texts: list[slice] = field(default_factory=list)
-    """The rows of each text of a long pass; none in a short one."""
+    """The rows of each text that is multiplied by itself; none if all rows are one product."""
     adapter_rows: list[tuple[str, slice]] = field(default_factory=list)
-
-    def dense(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """The product of x [1, rows, in] with a dense weight [out, in], each text of a long pass by itself."""
-        wide = x.to(weight.dtype)
-        if len(self.texts) < 2:
-            return F.linear(wide, weight, bias).to(x.dtype)
-        return torch.cat([F.linear(wide[0, rows], weight, bias) for rows in self.texts])[None].to(x.dtype)
 
 
 def dequantise(levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor) -> torch.Tensor:
@@ -66,79 +62,137 @@ def quantise(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
     return levels.view(weight.shape).to(torch.uint8), scale, minimum
 
 
-class Int4Linear(nn.Module):
-    """A linear layer with 4-bit weights for short passes (row-invariant at any batch) and dense ones for long passes.
+class Int4Weight(nn.Module):
+    """Stands in the place of a linear layer of a model until its forward pass is made: weights on the Q4_1 grid."""
 
-    Both hold the same numbers; from about 8 rows of one sequence on, the dense product is the faster one.
-    """
-
-    def __init__(self, levels, scale, minimum, bias: torch.Tensor | None, current: Pass):
+    def __init__(self, levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor, bias: torch.Tensor | None):
         super().__init__()
-        self.current = current
-        self.in_features, self.out_features = levels.shape[1], levels.shape[0]
-        # The kernel computes (level - 8) * scale + zero.
-        packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.to(torch.int32), 2)
-        zero = minimum.float() + 8 * scale.float()
-        self.register_buffer("packed", packed, persistent=False)
-        scales_zeros = torch.stack([scale.float().T, zero.T], dim=-1).to(torch.bfloat16).contiguous()
-        self.register_buffer("scales_zeros", scales_zeros, persistent=False)
-        dense = dequantise(levels, scale, minimum).to(torch.bfloat16).to(product_type())
-        self.register_buffer("dense", dense, persistent=False)
-        self.register_buffer("bias", bias, persistent=False)
+        self.out_features, self.in_features = levels.shape
+        for name, tensor in (("levels", levels), ("scale", scale), ("minimum", minimum), ("bias", bias)):
+            self.register_buffer(name, tensor, persistent=False)
 
     @staticmethod
     def takes(linear: nn.Linear) -> bool:
         """Whether the kernel has a form for this layer's shape."""
         return linear.in_features % GROUP == 0 and linear.out_features % 32 == 0
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.current.texts:
-            return self.current.dense(x, self.dense, None if self.bias is None else self.bias.to(self.dense.dtype))
-        rows = x.reshape(-1, self.in_features)
-        y = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.packed, GROUP, self.scales_zeros)
-        y = y.view(*x.shape[:-1], self.out_features)
+
+class Int8Weight(nn.Module):
+    """Stands in the place of a model's head: its `weight` [out, in], and the same rounded to the Q8_0 grid of groups of
+    32, weight = scale · level; levels [out, in] in -127..127, scale [out, in / 32]."""
+
+    def __init__(self, weight: torch.Tensor, exact: torch.Tensor, bias: torch.Tensor | None):
+        """exact: the weight before it was rounded to another type."""
+        super().__init__()
+        groups = exact.float().view(exact.shape[0], -1, GROUP)
+        scale = (groups.abs().amax(-1) / 127).clamp_min(1e-10)
+        levels = (groups / scale[..., None]).round().view(exact.shape).to(torch.int8)
+        for name, tensor in (("weight", weight), ("levels", levels), ("scale", scale), ("bias", bias)):
+            self.register_buffer(name, tensor, persistent=False)
+
+
+def _packed(levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights in the form of the 4-bit kernel, which computes (level - 8) * scale + zero."""
+    packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(levels.to(torch.int32), 2)
+    zero = minimum.float() + 8 * scale.float()
+    return packed, torch.stack([scale.float().T, zero.T], dim=-1).to(torch.bfloat16).contiguous()
+
+
+class Dense:
+    """x [rows, in] times a weight [out, in], plus a bias."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None):
+        self.weight, self.bias = weight, None if bias is None else bias.to(weight.dtype)
+
+    def __call__(self, x: torch.Tensor, now: Pass) -> torch.Tensor:
+        wide = x.to(self.weight.dtype)
+        if len(now.texts) < 2:
+            return F.linear(wide, self.weight, self.bias).to(x.dtype)
+        return torch.cat([F.linear(wide[rows], self.weight, self.bias) for rows in now.texts]).to(x.dtype)
+
+
+class Int4:
+    """The same with 4-bit weights in a packed pass (row-invariant at any batch) and dense ones in a dense one. Both
+    hold the same numbers; from about 8 rows of one sequence on, the dense product is the faster one."""
+
+    def __init__(self, levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor, bias: torch.Tensor | None):
+        self.packed = _packed(levels, scale, minimum)
+        self.dense = Dense(dequantise(levels, scale, minimum).to(torch.bfloat16).to(product_type()), bias)
+        self.bias = bias
+
+    def __call__(self, x: torch.Tensor, now: Pass) -> torch.Tensor:
+        if now.dense:
+            return self.dense(x, now)
+        y = torch.ops.aten._weight_int4pack_mm_for_cpu(x, self.packed[0], GROUP, self.packed[1])
         return y if self.bias is None else y + self.bias
 
 
-class DenseLinear(nn.Linear):
-    """A linear layer of whole precision that multiplies each text of a long pass by itself."""
+class Int8:
+    """The same with 8-bit weights, of which the 4-bit kernel multiplies the upper and the lower halves. Row-invariant
+    at any batch; returns fp32."""
 
-    def __init__(self, linear: nn.Linear, current: Pass):
-        nn.Module.__init__(self)
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.weight, self.bias, self.current = linear.weight, linear.bias, current
+    def __init__(self, levels: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None):
+        shifted = levels.int() + 128
+        self.halves = [
+            _packed(shifted >> 4, 16 * scale, -128 * scale),
+            _packed(shifted & 15, scale, torch.zeros_like(scale)),
+        ]
+        self.bias = None if bias is None else bias.float()
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.current.dense(x, self.weight, self.bias)
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        upper, lower = (torch.ops.aten._weight_int4pack_mm_for_cpu(x, half, GROUP, grid) for half, grid in self.halves)
+        y = upper.float().add_(lower)
+        return y if self.bias is None else y + self.bias
 
 
-class AdaptedLinear(nn.Module):
-    """A linear layer plus low-rank updates: rows of one batch may carry different adapters, or none.
+class Joined:
+    """Linear layers that read the same input as one product, their outputs side by side, plus low-rank updates: rows of
+    one batch may carry different adapters, or none.
 
     LoRA: y = W x + scale · B A x for the rows of that adapter (arXiv 2106.09685, eq. 3).
     """
 
-    def __init__(self, base: nn.Module, current: Pass):
-        super().__init__()
-        self.base, self.current = base, current
+    def __init__(self, layers: Sequence[nn.Linear | Int4Weight]):
+        self.in_features, self.widths = layers[0].in_features, [layer.out_features for layer in layers]
+        biases = [layer.bias for layer in layers]
+        bias = None if any(each is None for each in biases) else torch.cat(biases)
+        if all(isinstance(layer, Int4Weight) for layer in layers):
+            self.product: Dense | Int4 = Int4(
+                *(torch.cat([getattr(layer, name) for layer in layers]) for name in ("levels", "scale", "minimum")),
+                bias,
+            )
+            for layer in layers:
+                del layer.levels
+        else:
+            weight = torch.cat([layer.weight for layer in layers])
+            self.product = Dense(weight, bias)
+            # The model's own layers stay of use, and hold nothing twice.
+            for layer, part in zip(layers, weight.split(self.widths), strict=True):
+                layer.weight.data = part
         self.updates: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def add(self, name: str, down: torch.Tensor, up: torch.Tensor) -> None:
-        """Register an adapter: down [rank, in], up [out, rank] with its scale already in it."""
-        self.updates[name] = (down.float().T.contiguous(), up.float().T.contiguous())
+    def add(self, name: str, which: int, down: torch.Tensor, up: torch.Tensor) -> None:
+        """Register the part of an adapter for the layer of that number: down [rank, in], up [out, rank] with its scale
+        already in it."""
+        placed = up.new_zeros(sum(self.widths), up.shape[1])
+        placed.split(self.widths)[which].copy_(up)
+        if name in self.updates:
+            before_down, before_up = self.updates[name]
+            down, placed = torch.cat([before_down.T, down]), torch.cat([before_up.T, placed], dim=1)
+        self.updates[name] = (down.float().T.contiguous(), placed.float().T.contiguous())
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.base(x)
-        for name, rows in self.current.adapter_rows:
+    def __call__(self, x: torch.Tensor, now: Pass) -> torch.Tensor:
+        y = self.product(x, now)
+        for name, rows in now.adapter_rows:
             if name in self.updates:
-                down, up = self.updates[name]
-                y[:, rows] += self._update(x[0, rows], down, up)
+                y[rows] += _update(x[rows], *self.updates[name], whole=bool(now.texts))
         return y
 
-    def _update(self, x: torch.Tensor, down: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-        # In fp32: for matrices this thin a bf16 product costs several times as much in set-up alone.
-        rows = x.float() if self.current.texts else F.pad(x.float(), (0, 0, 0, -x.shape[0] % TILE))
-        return torch.mm(torch.mm(rows, down), up)[: x.shape[0]].to(x.dtype)
+
+def _update(x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, whole: bool) -> torch.Tensor:
+    # In fp32: for matrices this thin a bf16 product costs several times as much in set-up alone.
+    rows = x.float() if whole else F.pad(x.float(), (0, 0, 0, -x.shape[0] % TILE))
+    return torch.mm(torch.mm(rows, down), up)[: x.shape[0]].to(x.dtype)
 
 
 def replace_linears(module: nn.Module, make) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,8 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress, cached_file, no_progress
+from playground.models.forward import Body
 from playground.models.gguf import read_gguf
-from playground.models.layers import AdaptedLinear, DenseLinear, Int4Linear, Pass, quantise, replace_linears
+from playground.models.layers import Int4Weight, Int8Weight, quantise, replace_linears
 from playground.models.learned import WEIGHTS, Learned, digest_of, read_learned
 from playground.models.specs import KINDS, PRECISIONS, ModelSpec, PackageSource
 
@@ -26,8 +28,8 @@ T = TypeVar("T")
 
 @dataclass
 class LoadedModel:
-    """Weights ready to run. `current` tells the layers of the pass under way; `learned` holds by variant what it has
-    learned and is attached."""
+    """Weights ready to run: as transformers' model for training, as `body` for decoding. `learned` holds by variant
+    what it has learned and is attached."""
 
     name: str
     model: PreTrainedModel
@@ -35,8 +37,12 @@ class LoadedModel:
     precision: str
     device: torch.device
     context: int
-    current: Pass
     learned: dict[str, Learned] = field(default_factory=dict)
+
+    @cached_property
+    def body(self) -> Body:
+        """The forward pass. Raises UserError for a type of model that is not known."""
+        return Body(self.name, self.model)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -51,7 +57,7 @@ class LoadedModel:
 
     def attach(self, variant: str, *folders: Path) -> None:
         """Load all that a variant has learned from its folders, whichever kinds they hold. Rows choose its adapter by
-        the variant's name in `current`. Raises UserError for what does not fit this model."""
+        the variant's name. Raises UserError for what does not fit this model."""
         if variant in self.learned:
             return
         learned = read_learned(folders, self.model.config.hidden_size, self.name, self.device)
@@ -66,7 +72,7 @@ class LoadedModel:
         self.learned[variant] = learned
 
     def adapter_of(self, variant: str) -> str | None:
-        """The name of a variant's adapter in `current`, if it has one."""
+        """The name of a variant's adapter, if it has one."""
         return variant if variant in self.learned and "adapter" in self.learned[variant].digests else None
 
     def places_before(self, variant: str) -> int:
@@ -75,19 +81,12 @@ class LoadedModel:
 
     def _attach_adapter(self, name: str, folder: Path) -> None:
         for path, down, up in _read_lora(folder, self.dtype, self.device):
-            parent_path, _, last = path.rpartition(".")
-            try:
-                parent = self.model.get_submodule(parent_path)
-                layer = getattr(parent, last)
-            except AttributeError:
-                raise UserError(f"The adapter {folder} changes {path}, which {self.name} does not have.") from None
-            base = layer.base if isinstance(layer, AdaptedLinear) else layer
-            if (down.shape[1], up.shape[0]) != (base.in_features, base.out_features):
+            if (place := self.body.place(path)) is None:
+                raise UserError(f"The adapter {folder} changes {path}, which {self.name} does not have.")
+            joined, which = place
+            if (down.shape[1], up.shape[0]) != (joined.in_features, joined.widths[which]):
                 raise UserError(f"The adapter {folder} was made for another model than {self.name}: {path} differs.")
-            if not isinstance(layer, AdaptedLinear):
-                layer = AdaptedLinear(base, self.current)
-                setattr(parent, last, layer)
-            layer.add(name, down, up)
+            joined.add(name, which, down, up)
 
 
 def pick_device(wish: str | None) -> torch.device:
@@ -116,12 +115,11 @@ def load_model(
         raise UserError(f"The precision {shown(precision)} is not known; choose one of: {', '.join(PRECISIONS)}.")
     if precision == "int4" and device.type != "cpu":
         raise UserError("The precision int4 runs on the CPU only; choose bf16 for CUDA.")
-    current = Pass()
     source = spec.source
     if isinstance(source, PackageSource):
         path = cached_file(source, cache, progress)
         progress(0.5, f"reading {spec.title}")
-        model, tokenizer = read_gguf(path, precision, current)
+        model, tokenizer = read_gguf(path, precision)
     else:
         place, kwargs = source.place
         progress(0.1, f"loading {spec.title}")
@@ -134,7 +132,8 @@ def load_model(
                 f"The model {name} ({place}) could not be loaded: {str(error).splitlines()[0]} "
                 "Check the name and the network, or choose the embedded model."
             ) from None
-    _prepare_linears(model, precision, current)
+    if precision == "int4":
+        _round_linears(model)
     model.requires_grad_(False)
     limits = [model.config.max_position_embeddings, spec.context, getattr(model.config, "sliding_window", None)]
     progress(1.0, f"{spec.title} is ready")
@@ -145,7 +144,6 @@ def load_model(
         precision=precision,
         device=device,
         context=min(limit for limit in limits if limit),
-        current=current,
     )
 
 
@@ -159,16 +157,16 @@ def in_a_thread_that_ends(work: Callable[[], T]) -> T:
         return one.submit(work).result()
 
 
-def _prepare_linears(model: PreTrainedModel, precision: str, current: Pass) -> None:
-    """Make all linear layers but the head ones that know of passes; in int4 as many of them 4-bit as can be."""
+def _round_linears(model: PreTrainedModel) -> None:
+    """Round all linear layers whose shape the kernel takes: the head to 8 bits, the others to 4."""
     head = model.get_output_embeddings()
 
     def make(linear):
-        if linear is head:
+        if not Int4Weight.takes(linear):
             return None
-        if precision == "int4" and Int4Linear.takes(linear):
-            return Int4Linear(*quantise(linear.weight), linear.bias, current)
-        return DenseLinear(linear, current)
+        if linear is head:
+            return Int8Weight(linear.weight, linear.weight, linear.bias)
+        return Int4Weight(*quantise(linear.weight), linear.bias)
 
     replace_linears(model, make)
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from playground.errors import UserError
 from playground.models.gguf import read_gguf
-from playground.models.layers import Int4Linear, Pass, dequantise, quantise
+from playground.models.layers import Int4, Pass, dequantise, quantise
 from playground.models.loading import load_model, pick_device
 from playground.models.prompts import encode_chat
 from playground.models.specs import KINDS, FolderSource, HubSource, ModelSpec, read_catalogue
@@ -30,14 +30,12 @@ def spec(source):
 def test_the_int4_kernel_computes_with_the_grid_it_was_given(rows, groups, seed):
     torch.manual_seed(seed)
     levels, scale, minimum = quantise(torch.randn(rows, 32 * groups))
-    current = Pass()
-    layer = Int4Linear(levels, scale.half(), minimum.half(), None, current)
+    layer = Int4(levels, scale.half(), minimum.half(), None)
     x = torch.randn(3, 32 * groups).bfloat16()
     expected = x.float() @ dequantise(levels, scale.half(), minimum.half()).T
     tolerance = 0.02 * expected.abs().max() + 0.02
-    assert (layer(x).float() - expected).abs().max() < tolerance
-    current.long = True
-    assert (layer(x).float() - expected).abs().max() < tolerance
+    for now in (Pass(), Pass(dense=True)):
+        assert (layer(x, now).float() - expected).abs().max() < tolerance
 
 
 @given(seed=st.integers(0, 99))
@@ -59,7 +57,7 @@ def test_the_embedded_model_is_read_as_transformers_reads_it(embedded):
 
     source = embedded.catalogue.models["smollm2-135m"].source
     path = cached_file(source, embedded.settings.cache)
-    mine, _ = read_gguf(path, "fp32", Pass())
+    mine, _ = read_gguf(path, "fp32")
     theirs = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name)
     expected = theirs.state_dict()
     for name, weight in mine.state_dict().items():
