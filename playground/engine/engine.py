@@ -25,7 +25,7 @@ import torch
 
 from playground.engine.kv import OutOfBlocks, Sequence
 from playground.engine.requests import Extend, Next, Open, Opened, Read, Request, SoftPrompt, Text, Want
-from playground.engine.runner import CHUNK, ROWS, SHORT, Runner
+from playground.engine.runner import CHUNK, ROWS, SHORT, WIDE, Runner
 from playground.errors import UserError, shown
 from playground.models.learned import Learned
 from playground.types import Cost
@@ -59,6 +59,7 @@ class _Job:
     runner: Runner
     before: torch.Tensor | None
     long: bool
+    wide: bool
     since: int
     """The round in which it was asked for."""
     parts: list[torch.Tensor] = field(default_factory=list)
@@ -94,8 +95,8 @@ class _Reading:
 class Task:
     """A running decoder. `cost` grows while it runs; `wait` gives its result."""
 
-    def __init__(self, asking: Asking, cost: Cost, on_end: Callable[[Task], None] | None, owner: Owner):
-        self.asking, self.cost, self.on_end, self.owner = asking, cost, on_end, owner
+    def __init__(self, asking: Asking, cost: Cost, on_end: Callable[[Task], None] | None, owner: Owner, wide: bool):
+        self.asking, self.cost, self.on_end, self.owner, self.wide = asking, cost, on_end, owner, wide
         self.result: Any = None
         self.error: BaseException | None = None
         self.sequences: set[Sequence] = set()
@@ -157,12 +158,14 @@ class Engine:
         cost: Cost | None = None,
         on_end: Callable[[Task], None] | None = None,
         owner: Owner = (),
+        rows: int = 1,
     ) -> Task:
-        """Queue a decoder of `owner`. Its use is counted in `cost`; `on_end` is called on the worker when it has ended
-        in whatever way. Raises TypeError for what is no generator."""
+        """Queue a decoder of `owner`, which mostly extends so many `rows` at once: from WIDE on, all its short
+        extensions run through the kernel for many. Its use is counted in `cost`; `on_end` is called on the worker when
+        it has ended in whatever way. Raises TypeError for what is no generator."""
         if not isinstance(asking, Generator):
             raise TypeError(f"the engine runs generators, not a {type(asking).__name__}")
-        task = Task(asking, cost or Cost(), on_end, owner)
+        task = Task(asking, cost or Cost(), on_end, owner, rows >= WIDE)
         with self._wake:
             self._waiting.append(task)
             self._wake.notify()
@@ -297,6 +300,7 @@ class Engine:
             runner=runner,
             before=sequence.hidden,
             long=isinstance(request, Open) or len(inputs) > SHORT,
+            wide=task.wide,
             since=self._round,
         )
 
@@ -320,7 +324,9 @@ class Engine:
 
     def _run_batch(self) -> None:
         for runner in {job.runner for task in self._active for job in task._jobs} - {None}:
-            self._guarded(self._run_short, [(t, j) for t, j in self._undone(runner) if not j.long])
+            for wide in (False, True):
+                some = [(t, j) for t, j in self._undone(runner) if not j.long and j.wide is wide]
+                self._guarded(self._run_short, some)
             self._guarded(self._run_long, [(t, j) for t, j in self._undone(runner) if j.long])
             self._end_the_broken([(t, j) for t, j in self._undone(runner) if j.parts])
             self._answer(runner, [job for _, job in self._undone(runner) if len(job.inputs) == 0])
@@ -382,7 +388,8 @@ class Engine:
             rows += len(job.inputs)
         if batch:
             batch.sort(key=lambda job: job.adapter or "")
-            hidden = batch[0].runner.short([(job.sequence, job.inputs, job.adapter) for job in batch])
+            some = [(job.sequence, job.inputs, job.adapter) for job in batch]
+            hidden = batch[0].runner.short(some, batch[0].wide)
             for job, states in zip(batch, hidden, strict=True):
                 self._ran(job, len(job.inputs), states)
         return refused
@@ -445,12 +452,13 @@ class Engine:
 
     @staticmethod
     def _answer(runner: Runner, jobs: list[_Job]) -> None:
-        """Turn hidden states into what was wanted; the head runs once for all next-token distributions."""
+        """Turn hidden states into what was wanted; the head runs once for all next-token distributions of a kind."""
         next_token = [job for job in jobs if job.want is Want.NEXT and job.sequence.hidden is not None]
-        if next_token:
-            log_probs = runner.log_probs(torch.stack([job.sequence.hidden for job in next_token])).cpu()
-            for job, row in zip(next_token, log_probs, strict=True):
-                job.answer = row
+        for wide in (False, True):
+            if some := [job for job in next_token if job.wide is wide]:
+                log_probs = runner.log_probs(torch.stack([job.sequence.hidden for job in some]), wide).cpu()
+                for job, row in zip(some, log_probs, strict=True):
+                    job.answer = row
         for job in jobs:
             if job.want in (Want.SCORES, Want.ALL):
                 states = torch.cat([job.before[None], *job.parts])[:-1]

@@ -29,6 +29,8 @@ CHUNK = 256
 """Tokens of long extensions that run in one pass; bounds the time until Stop is heard."""
 ROWS = 32
 """Most rows of a packed pass."""
+WIDE = 24
+"""Rows of one task from which dense products of TILE rows cost less than as many 4-bit ones."""
 KEYS = 128
 """Keys of a row are padded to a multiple of this: how the fused attention adds up depends on how many there are."""
 QUERIES = 8
@@ -113,13 +115,13 @@ class Runner:
         return self._embed(torch.tensor(tokens, dtype=torch.long, device=self.device))
 
     @torch.inference_mode()
-    def short(self, extensions: Many[Extension]) -> list[torch.Tensor]:
+    def short(self, extensions: Many[Extension], wide: bool = False) -> list[torch.Tensor]:
         """Extend sequences by a few tokens each, all together. The sequences must differ and have grown already; at
-        most ROWS rows in all, those of one adapter side by side. Returns final hidden states [n, hidden_size] each.
-        """
+        most ROWS rows in all, those of one adapter side by side. `wide`: they are multiplied as a tile of dense rows.
+        Returns final hidden states [n, hidden_size] each."""
         positions = [p for s, x, _ in extensions for p in range(s.length - len(x), s.length)]
         owners = [s for s, x, _ in extensions for _ in range(len(x))]
-        padding = -len(positions) % TILE if self._pad_rows else 0
+        padding = -len(positions) % TILE if wide or self._pad_rows else 0
         by_shape: dict[int, list[int]] = {}
         for row, position in enumerate(positions):
             by_shape.setdefault(_blocks(position + 1), []).append(row)
@@ -130,7 +132,7 @@ class Runner:
             side_by_side = rows[-1] - rows[0] < len(rows)
             which = slice(rows[0], rows[-1] + 1) if side_by_side else torch.tensor(rows, device=self.device)
             reads.append(self._read(which, tables, seen))
-        return self._pass(extensions, positions, owners, reads, padding, Pass(adapter_rows=_runs(extensions)))
+        return self._pass(extensions, positions, owners, reads, padding, Pass(wide, [], _runs(extensions)))
 
     @torch.inference_mode()
     def long(self, extensions: Many[Extension]) -> list[torch.Tensor]:

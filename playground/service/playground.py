@@ -139,7 +139,7 @@ class Playground:
 
         for lane in lanes:
             lane.lane.listener = run.note
-            lane.task = self.engine.submit(lane.asking(), lane.cost, end_of(lane), owner)
+            lane.task = self.engine.submit(lane.asking(), lane.cost, end_of(lane), owner, lane.options.branches)
         return run
 
     def _is_kept(self, run: Run) -> None:
@@ -230,7 +230,7 @@ class Playground:
             for prompt, lane, seed in jobs:
                 request = RunRequest.checked(prompt=prompt, lanes=[lane], max_new_tokens=max_new_tokens, seed=seed)
                 work = self.prepare(request, lane)
-                work.task = self.engine.submit(work.asking(), work.cost, work.ended, owner)
+                work.task = self.engine.submit(work.asking(), work.cost, work.ended, owner, work.options.branches)
                 works.append(work)
             for done in range(1, len(jobs) + 1):
                 work = works.popleft()
