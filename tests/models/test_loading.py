@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from playground.errors import UserError
 from playground.models.gguf import read_gguf
-from playground.models.layers import Int4, Pass, dequantise, quantise
+from playground.models.layers import Int4, Int8, Int8Weight, Pass, dequantise, quantise
 from playground.models.loading import load_model, pick_device
 from playground.models.prompts import encode_chat
 from playground.models.specs import KINDS, FolderSource, HubSource, ModelSpec, read_catalogue
@@ -36,6 +36,19 @@ def test_the_int4_kernel_computes_with_the_grid_it_was_given(rows, groups, seed)
     tolerance = 0.02 * expected.abs().max() + 0.02
     for now in (Pass(), Pass(dense=True)):
         assert (layer(x, now).float() - expected).abs().max() < tolerance
+
+
+@given(seed=st.integers(0, 99), rows=st.integers(1, 40))
+def test_an_8_bit_head_computes_what_its_grid_says_and_each_row_as_if_alone(seed, rows):
+    torch.manual_seed(seed)
+    weight = torch.randn(64, 96)
+    rounded = Int8Weight(weight, weight, None)
+    exact = (rounded.levels.float().view(64, -1, 32) * rounded.scale[..., None]).view(64, 96)
+    assert (exact - weight).abs().max() <= rounded.scale.max() / 2 + 1e-6
+    head, x = Int8(rounded.levels, rounded.scale, None), torch.randn(rows, 96).bfloat16()
+    found, expected = head(x), x.float() @ exact.T
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max() + 0.02
+    assert torch.equal(found[-1:], head(x[-1:]))
 
 
 @given(seed=st.integers(0, 99))
