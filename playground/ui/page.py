@@ -218,6 +218,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     if port is not None:
         _check_free(host, port)
     playground = playground or Playground(progress=bar)
+    playground.snapshots.start()
     playground.memory.ensure("reference", "aligned")
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
@@ -256,6 +257,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         try:
             page.block_thread()
         finally:
+            playground.snapshots.save()  # while the page closes: a server that is to end is not given long
             page.close()
             if trainings:
                 trainings.close()
