@@ -8,26 +8,25 @@ import json
 import random
 import re
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 COMMIT = "c" * 40
 MISHAPS = ("refuse", "drop", "lose")
-"""Answer 503; close the connection before the work; close it after the work, so that the answer is lost."""
+"""What may happen to a commit: 503 is answered; the connection breaks before the work, or after it, so that the answer
+is lost."""
 
 
 class StandInHub:
-    """Serves at `address` until it is closed. `files`: path → content, of one private data set, kept in a folder if one
-    is given."""
+    """Serves at `address` until it is closed. `files`: path → content, of one private data set."""
 
-    def __init__(self, folder: Path | None = None):
-        self.files: dict[str, bytes] = {p.name: p.read_bytes() for p in folder.iterdir()} if folder else {}
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
         self.mishaps: list[str] = []
-        """What happens to the next requests that write or list, in this order; "hang:SECONDS" as well."""
+        """What happens to the next commits, in this order; empty for nothing, "hang:SECONDS" as well."""
         self.share = 0.0
-        """The share of requests that meet a mishap by chance."""
+        """The share of commits that meet a mishap by chance."""
+        self.down = False
         self.commits = self.squashed = 0
         self.tokens: set[str | None] = set()
         self.made: dict[str, Any] | None = None
@@ -72,7 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         self.hub.tokens.add(self.headers.get("authorization"))
-        if self.path == "/api/repos/create":
+        if self.hub.down:
+            self._answer({"error": "the Hub is down"}, 503)
+        elif self.path == "/api/repos/create":
             self.hub.made = self.hub.made or json.loads(body)
             self._answer({"url": f"{self.hub.address}/datasets/someone/votes"})
         elif "/preupload/" in self.path:
@@ -92,7 +93,9 @@ class _Handler(BaseHTTPRequestHandler):
             elif mishap == "lose":
                 self._drop()
             else:
-                self._answer({"commitUrl": f"{self.hub.address}/commit/{COMMIT}", "commitOid": COMMIT})
+                self._answer(
+                    {"commitUrl": f"{self.hub.address}/datasets/someone/votes/commit/{COMMIT}", "commitOid": COMMIT}
+                )
 
     def do_GET(self) -> None:
         self._get()
@@ -101,13 +104,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._get()
 
     def _get(self) -> None:
-        if "/tree/" in self.path:
-            if not self._met():
-                files = [
-                    {"type": "file", "path": path, "size": len(content), "oid": "0" * 40}
-                    for path, content in sorted(self.hub.files.items())
-                ]
-                self._answer(files)
+        if self.hub.down:
+            self._answer({"error": "the Hub is down"}, 503)
+        elif "/tree/" in self.path:
+            files = sorted(self.hub.files.items())
+            self._answer([{"type": "file", "path": p, "size": len(c), "oid": "0" * 40} for p, c in files])
         elif found := re.search(r"/resolve/[^/]+/(.+)$", self.path):
             content = self.hub.files.get(found[1])
             if content is None:
@@ -119,14 +120,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer({"sha": COMMIT, "id": "someone/votes", "private": True, "siblings": []})
 
     def _met(self) -> str:
-        """What goes wrong with this request; but for "lose", it is over then."""
+        """What goes wrong with this commit; but for "lose", the request is over then."""
         mishap = self.hub.mishap()
         if mishap == "refuse":
             self._answer({"error": "the Hub is busy"}, 503)
         elif mishap == "drop":
             self._drop()
         elif mishap.startswith("hang"):
-            time.sleep(float(mishap.partition(":")[2]))
+            threading.Event().wait(float(mishap.partition(":")[2]))
             self._drop()
             return "drop"
         return mishap

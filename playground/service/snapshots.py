@@ -158,7 +158,7 @@ class Snapshots:
             return False
 
     def _sync(self) -> None:
-        """Take what is new there, then write what is new here, even if something could not be read. Raises UserError."""
+        """Take what is new there, then write what is new here, even if a part could not be read. Raises UserError."""
         unread = self._read()
         while True:
             # A part stays as it is until it is written: the place may have it although its answer was lost.

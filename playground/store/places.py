@@ -22,7 +22,8 @@ _NAME = re.compile(r"part-[\w-]{1,80}\.jsonl")
 _DATASET = re.compile(r"hf://datasets/([^/]+/[^/]+?)(?:/(.+?))?/?")
 _SECONDS = 60.0
 """How long the Hub may be silent; its client would wait for ever."""
-_SECRET = re.compile(r"hf_\w+|Bearer\s+\S+")
+_NOISE = re.compile(r"hf_\w+|Bearer\s+\S+| for url '\S+'| For more information check: \S+")
+"""In errors of the Hub's client: tokens, and addresses that help nobody."""
 
 
 class Place(Protocol):
@@ -142,7 +143,7 @@ class Dataset:
         try:
             yield
         except Exception as error:  # the Hub's own, its transport's (httpx, xet), the disk's
-            reason = _SECRET.sub("…", " ".join(str(error).split()))[:300] or type(error).__name__
+            reason = _NOISE.sub("", " ".join(str(error).split()))[:300] or type(error).__name__
             raise UserError(
-                f"The data set {self.name} cannot be {done} ({reason}). Is HF_TOKEN set to a token that may write to it?"
+                f"The data set {self.name} cannot be {done} ({reason}). Check that HF_TOKEN may write to it."
             ) from None
