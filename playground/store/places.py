@@ -82,6 +82,9 @@ class Folder:
                 begun.replace(self.path / name)
             for name in instead_of:
                 (self.path / name).unlink(missing_ok=True)
+            if instead_of:  # what was begun when a server was killed; one that writes just now will do it again
+                for left in self.path.glob("part-*.begun"):
+                    left.unlink(missing_ok=True)
 
     @contextmanager
     def _told(self, done: str) -> Iterator[None]:

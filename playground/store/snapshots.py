@@ -25,11 +25,11 @@ from playground.store.judgements import FIELDS, KEY, deletion_key
 from playground.store.votes import VoteStore
 
 FORMAT = "realign-playground snapshot 1"
-LARGEST = 32 << 20
+LARGEST = 16 << 20
 """Bytes of a part that is read."""
 _FULL = 4 << 20
 """Bytes at which a part is full; the last record may go over it."""
-_MOST = 500
+_MOST = 1000
 """Records of a part."""
 
 

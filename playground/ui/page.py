@@ -205,6 +205,8 @@ def _say_how_to_open(playground: Playground, address: str) -> None:
             "another one. Set it in the Space's settings, under secrets, to a long random text.",
             flush=True,
         )
+    if os.environ.get("SPACE_ID") and not playground.snapshots.place:
+        print(playground.snapshots.said(), flush=True)
 
 
 def _interrupt(*_) -> None:
