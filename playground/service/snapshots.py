@@ -44,8 +44,9 @@ class Snapshots:
         self._begun: tuple[str, Part] | None = None
         self._failures, self._error, self._retry_at = 0, "", 0.0
         self._saved_at: float | None = None
-        self._busy, self._wake, self._imported = threading.Lock(), threading.Event(), threading.Event()
-        self._ending = False
+        self._imported = False
+        self._busy, self._wake, self._tried = threading.Lock(), threading.Event(), threading.Event()
+        self._ends_at: float | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -54,7 +55,7 @@ class Snapshots:
             self.store.begin(self.place.name)
             self._thread = threading.Thread(target=self._work, name="snapshots", daemon=True)
             self._thread.start()
-            self._imported.wait(_AT_START)
+            self._tried.wait(_AT_START)
             log.warning("Snapshots in %s: %s", self.place.name, self.said())
 
     def save(self) -> None:
@@ -65,23 +66,22 @@ class Snapshots:
         """Save now, and wait for it; `said` tells how it went."""
         if not self.place:
             return
-        try:
-            with self._busy:
+        with self._busy:
+            try:
                 self._sync()
-        except Exception as error:  # the thread must not end
-            if not isinstance(error, UserError):
-                log.exception("a snapshot failed")
-            self._failures += 1
-            self._error = str(error) if isinstance(error, UserError) else f"Something went wrong ({error})."
-            log.warning("A snapshot failed. %s", self._error)
-        else:
-            self._failures, self._error = 0, ""
-            self._imported.set()
+            except Exception as error:  # the thread must not end
+                if not isinstance(error, UserError):
+                    log.exception("a snapshot failed")
+                self._failures += 1
+                self._error = str(error) if isinstance(error, UserError) else f"Something went wrong ({error})."
+                log.warning("A snapshot failed. %s", self._error)
+            else:
+                self._failures, self._error, self._imported = 0, "", True
 
     def close(self) -> None:
         """Save the last votes, for which the server waits some seconds."""
         if self._thread:
-            self._ending = True
+            self._ends_at = time.monotonic() + _AT_END
             self._wake.set()
             self._thread.join(_AT_END)
             if self._thread.is_alive():
@@ -128,7 +128,7 @@ class Snapshots:
         if self._error:
             wait = max(0, round(self._retry_at - time.monotonic()))
             sentences.append(f"The last try failed: {self._error} The next one is in {wait:,} seconds.")
-        if not self._imported.is_set():
+        if not self._imported:
             sentences.append("Earlier votes are not all here yet.")
         sentences += [f"The part {name} is skipped: {why}." for (name, _), why in list(self.skipped.items())[:5]]
         if len(self.skipped) > 5:
@@ -137,14 +137,17 @@ class Snapshots:
 
     def _work(self) -> None:
         while True:
+            ends_at = self._ends_at  # looked at before: a vote of meanwhile needs another try
             self.attempt()
-            if self._ending:
+            self._tried.set()
+            if ends_at and (not self._failures or time.monotonic() > ends_at):
                 return
             self._wait()
 
     def _wait(self) -> None:
         """Until the clock says so, there is much to save, or somebody asks for it."""
         wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** (self._failures - 1)) if self._failures else self._every
+        wait = wait if self._ends_at is None else 1.0
         self._retry_at = until = time.monotonic() + wait
         while (left := until - time.monotonic()) > 0 and not self._wake.wait(min(left, _LOOK)):
             if not self._failures and self._many():
