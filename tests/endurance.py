@@ -119,28 +119,28 @@ def new_visitor(server: Server) -> str:
             time.sleep(0.3)
 
 
-def vote_until_it_counts(server: Server, voter: str, signed: str, choice: str) -> int:
-    """Send a vote, again and again if the server dies under it. Returns how often it was acknowledged: 0 if an earlier
-    attempt, whose answer was lost, had counted already."""
+def vote_until_it_counts(server: Server, voter: str, signed: str, choice: str) -> float | None:
+    """Send a vote, again and again if the server dies under it. Returns when the attempt began that was acknowledged;
+    None if an earlier one, whose answer was lost, had counted already."""
     while True:
+        began = time.monotonic()
         try:
             with connect(server) as client:
                 call(client, "vote", voter, signed, choice, [], "")
-                return 1
+                return began
         except Refused:
-            return 0
+            return None
         except BROKEN:
             time.sleep(0.3)
 
 
 class Given(NamedTuple):
-    """A vote that was given: how often it was acknowledged, and when for the first time (not before)."""
+    """A vote that was given, and when the attempts began that were acknowledged."""
 
     choice: str
-    times: int
+    acknowledged: list[float]
     visitor: str
     server: Server
-    at: float
 
 
 def trial(
@@ -176,9 +176,9 @@ def trial(
                 twice = 1 + (rng.random() < 0.1)
                 with ThreadPoolExecutor(twice) as both:
                     sent = [both.submit(vote_until_it_counts, server, visitor, battle, choice) for _ in range(twice)]
-                times = sum(one.result() for one in sent)
+                acknowledged = [began for one in sent if (began := one.result())]
                 with lock:
-                    given[battle.split(".")[0]] = Given(choice, times, visitor, server, time.monotonic())
+                    given[battle.split(".")[0]] = Given(choice, acknowledged, visitor, server)
 
         def killer() -> None:
             rng = random.Random(seed)
@@ -213,10 +213,13 @@ def trial(
             dangling = len(db.execute("pragma foreign_key_check").fetchall())
         db.close()
         written = outside.votes() if place else []
-    acknowledged = {battle: vote for battle, vote in given.items() if vote.times}
+    acknowledged = {battle: vote for battle, vote in given.items() if vote.acknowledged}
     lost = {battle: vote for battle, vote in acknowledged.items() if kept.get(battle) != vote.choice}
     # How old a lost vote was when its disk was wiped; one whose disk was not wiped must not be lost at all.
-    ages = [min((w - vote.at for w in vote.server.wiped if w >= vote.at - 1), default=1e9) for vote in lost.values()]
+    ages = [
+        min((wiped - vote.acknowledged[0] for wiped in vote.server.wiped if wiped > vote.acknowledged[0]), default=1e9)
+        for vote in lost.values()
+    ]
     names = {(vote.visitor, voter_of[battle]) for battle, vote in given.items() if battle in kept}
     return {
         "voters": voters,
@@ -227,7 +230,7 @@ def trial(
         "lost": len(lost),
         "unsure_but_kept": sum(battle in kept for battle in given.keys() - acknowledged.keys()),
         "unsure_and_lost": sum(battle not in kept for battle in given.keys() - acknowledged.keys()),
-        "acknowledged_twice": sum(vote.times > 1 for vote in given.values()),
+        "acknowledged_twice": sum(len(vote.acknowledged) > 1 for vote in given.values()),
         "never_given": len(kept.keys() - given.keys()),
         "kept": len(kept),
         "choices": dict(Counter(kept.values())),

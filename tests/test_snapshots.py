@@ -305,6 +305,14 @@ def test_the_thread_saves_when_there_is_much_when_asked_and_at_the_end(tmp_path)
     with database.writing():
         VoteStore(database).insert(vote("1"), "arena")
     assert snapshots.said().startswith("1 vote is not yet saved outside;")
+    write, failures = snapshots.place.write, [UserError("The folder is full.")]
+
+    def fail_once(*parts):
+        if failures:
+            raise failures.pop()
+        write(*parts)
+
+    snapshots.place.write = fail_once
     snapshots.close()
     assert snapshots.said() == "Everything is saved outside; last saved less than a minute ago."
     assert len(parts(tmp_path / "outside")) == 1

@@ -70,8 +70,13 @@ class OwnerTab:
                 delete = gr.Button("Yes, delete", variant="stop", size="sm", min_width=90, elem_id="owner-delete")
                 keep = gr.Button("No, keep", size="sm", min_width=90)
             forgotten = gr.Markdown("", elem_id="owner-forgotten")
-            gr.Markdown("### Snapshots\nVotes, judgements and your acts, saved outside of this server.")
-            self.snapshots = gr.Textbox(show_label=False, lines=2, interactive=False, elem_id="owner-snapshots")
+            gr.Markdown(
+                "### Snapshots\nVotes, judgements and your acts, saved outside of this server. What was deleted is in "
+                "older files until you write all anew."
+            )
+            self.snapshots = gr.Textbox(
+                label="Snapshots", show_label=False, lines=2, interactive=False, elem_id="owner-snapshots"
+            )
             with gr.Row(visible=bool(self.settings.snapshots)):
                 save = gr.Button("Save now", size="sm", min_width=110, elem_id="owner-save")
                 compact = gr.Button("Write all anew", size="sm", min_width=110, elem_id="owner-compact")
