@@ -7,6 +7,7 @@ With snapshots, two servers write into one place, and a kill may wipe the disk: 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import os
@@ -37,13 +38,20 @@ BROKEN = (httpx.HTTPError, ConnectionError, json.JSONDecodeError)
 """What a client meets whose server is killed."""
 
 
+def free_port() -> int:
+    """One that no client gets for its own end of a connection while the server is down."""
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_000)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+
+
 class Server:
     """The playground on the tiny model, as a process of its own that can be killed and started again."""
 
     def __init__(self, folder: Path, catalogue: Path, **environment: str):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.disk, self.address = folder, f"http://127.0.0.1:{self.port}"
         self.database = folder / "votes.db"
         self.wiped: list[float] = []
@@ -58,8 +66,10 @@ class Server:
         self.start()
 
     def start(self) -> None:
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=self._environment, **quiet)
+        self.disk.mkdir(exist_ok=True)
+        with (self.disk / "log").open("ab") as log:
+            started = [sys.executable, "app.py"]
+            self.process = subprocess.Popen(started, cwd=ROOT, env=self._environment, stdout=log, stderr=log)
         for _ in range(600):
             try:
                 if httpx.get(self.address, timeout=5).status_code == 200:
@@ -67,7 +77,7 @@ class Server:
             except httpx.HTTPError:
                 pass
             if self.process.poll() is not None:
-                raise RuntimeError("the server did not start")
+                raise RuntimeError(f"the server did not start: {(self.disk / 'log').read_text()[-2000:]}")
             time.sleep(0.2)
         raise RuntimeError("the server does not answer")
 
@@ -191,7 +201,13 @@ def trial(
                 server.kill()
                 if place and turn % 2 == 0:
                     server.wipe()
-                server.start()
+                try:
+                    server.start()
+                except RuntimeError as error:  # nobody could go on
+                    print(error, file=sys.stderr)
+                    for one in running:
+                        one.process.kill()
+                    os._exit(1)
 
         killing = threading.Thread(target=killer)
         began = time.perf_counter()
