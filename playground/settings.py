@@ -74,6 +74,10 @@ class Settings:
     """Opens the Owner tab and lets people train. Without one a new one is made and printed at every start."""
     votes_repository: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_VOTES_REPO") or None)
     """The Hub data set, OWNER/NAME, that the Owner tab pushes votes to."""
+    snapshots: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_SNAPSHOTS") or None)
+    """Where votes are saved that must outlive the disk: a folder, or hf://datasets/OWNER/NAME."""
+    snapshot_seconds: int = field(default_factory=lambda: _number("PLAYGROUND_SNAPSHOT_SECONDS", 180, 1))
+    """How often they are saved."""
     hosts: tuple[str, ...] = field(default_factory=lambda: _words("PLAYGROUND_HOSTS"))
     """Names under which the page may be asked for, beside this machine's own and the Space's; * stands for all."""
     frames: tuple[str, ...] = field(

@@ -233,11 +233,12 @@ def test_the_owner_tab_asks_for_its_token(tiny_catalogue, tmp_path, given):
                 act("sesame")
         with pytest.raises(UserError, match="owner's token"):
             tab.export_voter(None, arena.voter("me"))
-        inside, methods, votes, voters, _ = tab.opened(wanted)
+        inside, methods, votes, voters, _, snapshots = tab.opened(wanted)
         assert inside["visible"]
         assert len(methods["choices"]) >= 2
         assert votes[0][-1] == name
         assert voters[0][:3] == [arena.voter("me"), 1, "100.0%"]
+        assert snapshots.startswith("Votes are on this server's disk only.")
         assert arena.voter("me") in Path(tab.export_voter(wanted, arena.voter("me"))).read_text()
         with pytest.raises(UserError, match="reason"):
             tab.hide(wanted, name, " ", True)

@@ -32,6 +32,7 @@ from playground.service.crowd import Crowd
 from playground.service.memory import Memory
 from playground.service.methods import labels, list_methods, list_scorers, options_schema
 from playground.service.running import LaneRun, Run
+from playground.service.snapshots import Snapshots
 from playground.settings import Settings
 from playground.store.connection import Connection
 
@@ -49,6 +50,7 @@ class Playground:
         self.engine = Engine(self.settings.max_lanes_at_once)
         self.memory = Memory(self.settings, self.catalogue, self.engine, progress)
         self.crowd = Crowd()
+        self.snapshots = Snapshots(self.database, self.settings)
         self.owner_token = self.settings.owner_token or secrets.token_urlsafe()
         self._running: dict[str, Run] = {}
 
@@ -88,6 +90,7 @@ class Playground:
         return hmac.new(self.secret.encode(), b"browser", hashlib.sha256).hexdigest()
 
     def close(self) -> None:
+        self.snapshots.close()
         self.engine.close()
         self.archive.close()
         self.database.close()

@@ -11,6 +11,7 @@ import io
 import json
 import re
 from collections import defaultdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ import pandas as pd
 
 from playground.errors import UserError, shown
 from playground.jsonl import as_lines
-from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS, WAYS
+from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS, REASONS, WAYS
 
 FORMATS = ("rrhf", "trl", "kto", "csv", "parquet")
 NOT_STATED = "not stated"
+LARGEST = 4 << 20
+"""Bytes of one vote, as JSON."""
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 """Cells of a CSV file that a spreadsheet would compute; an apostrophe in front makes them text."""
 _PROTECTED = re.compile(r"'+[=+\-@\t\r]")
 _POINTS = {"a": (1.0, 0.0), "b": (0.0, 1.0), "tie": (0.5, 0.5)}
 _TEXTS = ("battle", "created", "voter", "choice", "note", "category", "prompt", "system", "software", "method_a")
 _TEXTS += ("withheld_a", "withheld_b", "method_b", "text_a", "text_b", "finish_reason_a", "finish_reason_b", "way")
+_WHOLE = ("seed", "max_new_tokens", "forward_tokens_a", "forward_tokens_b")
 
 
 def rrhf_rows(votes: list[dict[str, Any]], licence: str = NOT_STATED) -> list[dict[str, Any]]:
@@ -173,7 +177,7 @@ def read_votes(path: Path) -> list[dict[str, Any]]:
         ) from None
     seen: dict[str, dict[str, Any]] = {}
     for number, row in enumerate(rows, 1):
-        vote = _checked(row, number)
+        vote = checked(row, number)
         seen.setdefault(vote["battle"], vote)
     return list(seen.values())
 
@@ -183,21 +187,31 @@ def _provenance(row: dict[str, Any]) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else [found]
 
 
-def _checked(row: dict[str, Any], number: int) -> dict[str, Any]:
+def checked(row: dict[str, Any], number: int) -> dict[str, Any]:
+    """A flat row as it is kept, from one that may come from anywhere. Raises UserError, which names its number."""
     row = {"withheld_a": "", "withheld_b": "", "way": "page", **row}  # files of earlier versions do not have them
     try:
         vote = {name: row[name] for name in FIELDS}
         for name in JSON_FIELDS:
             if isinstance(vote[name], str):
                 vote[name] = json.loads(vote[name])
-        for name in ("hidden", "seed", "max_new_tokens", "forward_tokens_a", "forward_tokens_b"):
+        for name in ("hidden", *_WHOLE):
             vote[name] = int(vote[name])
         for name in ("seconds_a", "seconds_b"):
             vote[name] = float(vote[name])
-        json.dumps(vote, ensure_ascii=False).encode()  # half a character cannot be kept
+        datetime.fromisoformat(vote["created"])
         good = all(isinstance(vote[name], str) for name in _TEXTS) and vote["choice"] in CHOICES and vote["battle"]
-        good = good and vote["way"] in WAYS
-    except (KeyError, TypeError, ValueError):
+        good = good and vote["way"] in WAYS and all(0 <= vote[name] < 2**63 for name in _WHOLE)
+        good = good and all(
+            isinstance(vote[name], dict) for name in JSON_FIELDS if name[:-1] in ("options_", "models_")
+        )
+        good = good and vote["hidden"] in (0, 1)
+        good = good and isinstance(vote["reasons"], list) and set(vote["reasons"]) <= set(REASONS)
+        turns = [text for a, b in vote["earlier"] for text in (a, b)]
+        good = good and isinstance(vote["earlier"], list) and all(isinstance(text, str) for text in turns)
+        # Half a character, a number that is none: these cannot be kept.
+        good = good and len(json.dumps(vote, ensure_ascii=False, allow_nan=False).encode()) <= LARGEST
+    except (KeyError, TypeError, ValueError, OverflowError):
         good = False
     if not good:
         raise UserError(f"Vote {number} of the file is damaged or lacks columns; nothing was imported.")

@@ -5,6 +5,8 @@ An answer belongs to the weights that gave it (`fingerprint`): under others the 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +36,10 @@ class JudgementStore:
     def unmark(self, judgement: dict[str, Any]) -> None:
         """Remove the mark with this KEY, if there is one."""
         where = " and ".join(f"{name} = :{name}" for name in KEY)
+        deletion = {"what": "judgement", "key": deletion_key(judgement), "created": now()}
         with self._writing():
             self._db.execute(f"delete from judgements where {where}", {name: judgement[name] for name in KEY})
+            self._db["deletions"].insert(deletion, replace=True)
 
     def rows(self, **wanted: str) -> list[dict[str, Any]]:
         """All judgements in which these fields have these values, the oldest first; `right` is true or false."""
@@ -44,6 +48,12 @@ class JudgementStore:
             query = f"select * from judgements where 1 {where} order by created, rowid"
             found = list(self._db.query(query, wanted))
         return [row | {"right": bool(row["right"])} for row in found]
+
+
+def deletion_key(judgement: dict[str, Any]) -> str:
+    """How a deletion names a judgement: by its voter and a hash, without its texts."""
+    named = json.dumps([judgement[name] for name in KEY]).encode()
+    return f"{judgement['voter']} {hashlib.sha256(named).hexdigest()}"
 
 
 def training_rows(judgements: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -118,3 +118,16 @@ def m007_judgements(db: Database) -> None:
 def m008_way_of_a_vote(db: Database) -> None:
     """Votes from before were given on the page, as far as anybody knows."""
     db["votes"].add_column("way", str, not_null_default="page")
+
+
+@migrations()
+def m009_outbox(db: Database) -> None:
+    """What is to be written to a snapshot. Triggers note it, so that no writer, of another process either, forgets."""
+    db["parts"].create({"name": str}, pk="name")
+    db["deletions"].create({"what": str, "key": str, "created": str}, pk=("what", "key"), not_null={"created"})
+    db.execute("create table outbox (id integer primary key autoincrement, kind text not null, row integer not null)")
+    for kind in ("votes", "judgements", "acts", "deletions"):
+        db.execute(f"insert into outbox (kind, row) select '{kind}', rowid from {kind}")
+        db.execute(f"""
+            create trigger outbox_{kind} after insert on {kind}
+            begin insert into outbox (kind, row) values ('{kind}', new.rowid); end""")

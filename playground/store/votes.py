@@ -141,54 +141,63 @@ class VoteStore:
             return list(self._db.query(query, values))
 
     def rows(
-        self, method: str | None = None, since: str | None = None, hidden: bool = False, voter: str | None = None
+        self,
+        method: str | None = None,
+        since: str | None = None,
+        hidden: bool = False,
+        voter: str | None = None,
+        battles: list[str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Flat rows, the oldest first: those in which `method` took part, made since a time, of one voter; hidden ones
-        only if asked for."""
+        """Flat rows, the oldest first: those in which `method` took part, made since a time, of one voter, of these
+        battles; hidden ones only if asked for."""
         query = f"""
             select b.id as battle, v.created, b.voter, v.choice, v.reasons, v.note, b.category, v.hidden, v.way,
                    r.prompt, r.system, r.earlier, r.seed, r.max_new_tokens, r.software, {_columns(*_SIDE)}, {_WITHHELD}
             from {_JOINED} join runs r on r.id = b.run
             where (:hidden or not v.hidden) and (:since is null or v.created >= :since)
                   and (:method is null or :method in (la.method, lb.method)) and (:voter is null or b.voter = :voter)
+                  and (:battles is null or b.id in (select value from json_each(:battles)))
             order by v.created, v.rowid"""
-        found = self._read(query, hidden=hidden, since=since, method=method, voter=voter)
+        named = None if battles is None else json.dumps(battles)
+        found = self._read(query, hidden=hidden, since=since, method=method, voter=voter, battles=named)
         return [{k: json.loads(v) if k in JSON_FIELDS else v for k, v in row.items()} for row in found]
 
     def take(self, rows: list[dict[str, Any]]) -> int:
         """Keep flat rows that came from elsewhere; those whose battle is known are passed over. Returns how many are
         new. All or nothing."""
-        new = 0
         with self._writing():
-            for row in rows:
-                if list(self._db.query("select 1 from battles where id = ?", [row["battle"]])):
-                    continue
-                new += 1
-                run = f"battle-{row['battle']}"
-                kept = ("prompt", "system", "seed", "max_new_tokens", "software", "created")
-                self._db["runs"].insert(
-                    {k: row[k] for k in kept}
-                    | {"id": run, "origin": "import", "stop": "[]", "status": "done"}
-                    | {"earlier": json.dumps(row["earlier"])}
-                )
-                for position, side in enumerate("ab"):
-                    self._db["lanes"].insert(
-                        {
-                            "run": run,
-                            "position": position,
-                            "status": "done",
-                            "token_ids": "[]",
-                            "detail": json.dumps({"tokens": []} | _decision(row, side)),
-                        }
-                        | {name: row[f"{name}_{side}"] for name in _SIDE if f"{name}_{side}" not in JSON_FIELDS}
-                        | {name: json.dumps(row[f"{name}_{side}"]) for name in ("options", "models")}
-                        | {"generated_tokens": 0, "forward_passes": 0, "error": None}
-                    )
-                battle = {k: row[k] for k in ("voter", "created", "category")}
-                self._db["battles"].insert(battle | {"id": row["battle"], "run": run, "first": 0})
-                vote = {k: row[k] for k in ("battle", "choice", "note", "created", "hidden", "way")}
-                self._db["votes"].insert(vote | {"reasons": json.dumps(row["reasons"])})
-        return new
+            return sum(self.insert(row, "import") for row in rows)
+
+    def insert(self, row: dict[str, Any], origin: str) -> bool:
+        """Inside a transaction: keep a flat row with a run of this origin, unless its battle is known. Returns whether
+        it is new."""
+        if list(self._db.query("select 1 from battles where id = ?", [row["battle"]])):
+            return False
+        run = f"battle-{row['battle']}"
+        kept = ("prompt", "system", "seed", "max_new_tokens", "software", "created")
+        self._db["runs"].insert(
+            {k: row[k] for k in kept}
+            | {"id": run, "origin": origin, "stop": "[]", "status": "done"}
+            | {"earlier": json.dumps(row["earlier"])}
+        )
+        for position, side in enumerate("ab"):
+            self._db["lanes"].insert(
+                {
+                    "run": run,
+                    "position": position,
+                    "status": "done",
+                    "token_ids": "[]",
+                    "detail": json.dumps({"tokens": []} | _decision(row, side)),
+                }
+                | {name: row[f"{name}_{side}"] for name in _SIDE if f"{name}_{side}" not in JSON_FIELDS}
+                | {name: json.dumps(row[f"{name}_{side}"]) for name in ("options", "models")}
+                | {"generated_tokens": 0, "forward_passes": 0, "error": None}
+            )
+        battle = {k: row[k] for k in ("voter", "created", "category")}
+        self._db["battles"].insert(battle | {"id": row["battle"], "run": run, "first": 0})
+        vote = {k: row[k] for k in ("battle", "choice", "note", "created", "hidden", "way")}
+        self._db["votes"].insert(vote | {"reasons": json.dumps(row["reasons"])})
+        return True
 
     def hide(self, battle: str, hidden: bool, reason: str) -> None:
         """Hide a vote from counts and exports, or show it again; nothing is deleted, and the act is logged."""
@@ -199,17 +208,33 @@ class VoteStore:
 
     def forget(self, voter: str) -> int:
         """Delete all votes, battles and judgements of a voter with their prompts and answers, as the law lets people
-        ask; returns how many votes. Logged without the voter's id."""
+        ask; returns how many votes. Logged without the voter's id; the deletion itself is kept with it, for snapshots
+        that hold the votes."""
         with self._writing():
-            of = "(select id from battles where voter = ?)"
-            runs = [row["run"] for row in self._db.query("select run from battles where voter = ?", [voter])]
-            count = self._db.execute(f"delete from votes where battle in {of}", [voter]).rowcount
-            self._db.execute("delete from battles where voter = ?", [voter])
-            for run in runs:
-                self._db.execute("delete from lanes where run = ?", [run])
-                self._db.execute("delete from runs where id = ?", [run])
-            self._db.execute("delete from judgements where voter = ?", [voter])
+            # A clock that was set back must not spare what was given before.
+            last = self._db.query(
+                """select max(created) as last from (select created from battles where voter = :voter union all
+                   select v.created from votes v join battles b on b.id = v.battle where b.voter = :voter union all
+                   select created from judgements where voter = :voter)""",
+                {"voter": voter},
+            )
+            until = max(now(), next(last)["last"] or "")
+            count = self.erase(voter, until)
+            self._db["deletions"].insert({"what": "voter", "key": voter, "created": until}, replace=True)
             self._note("forget", "a voter", f"{count} votes, on request")
+        return count
+
+    def erase(self, voter: str, until: str) -> int:
+        """Inside a transaction: delete what a voter gave until a time, and return how many votes that was."""
+        values = {"voter": voter, "until": until}
+        of = "from battles where voter = :voter and created <= :until"
+        runs = [row["run"] for row in self._db.query(f"select run {of}", values)]
+        count = self._db.execute(f"delete from votes where battle in (select id {of})", values).rowcount
+        self._db.execute(f"delete {of}", values)
+        for run in runs:
+            self._db.execute("delete from lanes where run = ?", [run])
+            self._db.execute("delete from runs where id = ?", [run])
+        self._db.execute("delete from judgements where voter = :voter and created <= :until", values)
         return count
 
     def acts(self) -> list[dict[str, Any]]:

@@ -70,9 +70,19 @@ class OwnerTab:
                 delete = gr.Button("Yes, delete", variant="stop", size="sm", min_width=90, elem_id="owner-delete")
                 keep = gr.Button("No, keep", size="sm", min_width=90)
             forgotten = gr.Markdown("", elem_id="owner-forgotten")
+            gr.Markdown(
+                "### Snapshots\nVotes, judgements and your acts, saved outside of this server. What was deleted is in "
+                "older files until you write all anew."
+            )
+            self.snapshots = gr.Textbox(
+                label="Snapshots", show_label=False, lines=2, interactive=False, elem_id="owner-snapshots"
+            )
+            with gr.Row(visible=bool(self.settings.snapshots)):
+                save = gr.Button("Save now", size="sm", min_width=110, elem_id="owner-save")
+                compact = gr.Button("Write all anew", size="sm", min_width=110, elem_id="owner-compact")
             gr.Markdown("### Log")
             self.acts = self._table(_ACT, "owner-acts")
-        self.shown = [inside, self.method, self.votes, self.voters, self.acts]
+        self.shown = [inside, self.method, self.votes, self.voters, self.acts, self.snapshots]
         for entered in (enter.click, self.token.submit):
             entered(in_words(self.open), self.token, self.shown, **quiet).success(
                 lambda token: token, self.token, kept, **quiet
@@ -96,6 +106,8 @@ class OwnerTab:
             in_words(self.forget), [self.token, self.voter], [forgotten, self.voter, sure, *self.shown], **quiet
         )
         push.click(in_words(self.push), which, self.said, **quiet)
+        for button, anew in ((save, False), (compact, True)):
+            button.click(in_words(self._snapshot(anew)), self.token, self.snapshots, **quiet)
 
     def _downloads(self, button: gr.Button, make: Callable[..., str], inputs: list[gr.components.Component]) -> None:
         """Let a button make a file and take it home. A DownloadButton would hand out what was made a click before."""
@@ -109,10 +121,10 @@ class OwnerTab:
 
     def opened(self, token: str | None) -> tuple:
         """What `shown` holds when the tab is chosen: nothing until the token was given."""
-        return self.open(token) if token else (gr.update(visible=False), *[gr.skip()] * 4)
+        return self.open(token) if token else (gr.update(visible=False), *[gr.skip()] * 5)
 
     def open(self, token: str | None) -> tuple:
-        """(the inside, methods, votes, voters, acts)."""
+        """(the inside, methods, votes, voters, acts, how snapshots stand)."""
         self.check(token)
         votes = self.arena.votes
         compared = votes.compared()
@@ -123,6 +135,7 @@ class OwnerTab:
             gr.update(visible=True),
             gr.update(choices=[("any method", ""), *methods], value=""),
             *([[_short(name, row[name]) for name in columns] for row in rows] for rows, columns in tables),
+            self.arena.playground.snapshots.said(),
         )
 
     def hide(self, token: str, battle: str, reason: str, hidden: bool) -> tuple:
@@ -151,6 +164,16 @@ class OwnerTab:
         self.check(token)
         rows = self.arena.votes.rows(method or None, since.strip() or None)
         return f"{len(rows)} votes were pushed: {push_votes(rows, self.settings.votes_repository)}"
+
+    def snapshot(self, token: str, anew: bool) -> str:
+        """Save what is new outside, or everything anew, and tell how it stands."""
+        self.check(token)
+        snapshots = self.arena.playground.snapshots
+        (snapshots.compact if anew else snapshots.attempt)()
+        return snapshots.said()
+
+    def _snapshot(self, anew: bool):
+        return lambda token: self.snapshot(token, anew)
 
     def _hider(self, hidden: bool):
         return lambda token, battle, reason: self.hide(token, battle or "", reason or "", hidden)

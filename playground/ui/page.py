@@ -205,6 +205,8 @@ def _say_how_to_open(playground: Playground, address: str) -> None:
             "another one. Set it in the Space's settings, under secrets, to a long random text.",
             flush=True,
         )
+    if os.environ.get("SPACE_ID") and not playground.snapshots.place:
+        print(playground.snapshots.said(), flush=True)
 
 
 def _interrupt(*_) -> None:
@@ -218,6 +220,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     if port is not None:
         _check_free(host, port)
     playground = playground or Playground(progress=bar)
+    playground.snapshots.start()
     playground.memory.ensure("reference", "aligned")
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
@@ -256,6 +259,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         try:
             page.block_thread()
         finally:
+            playground.snapshots.save()  # while the page closes: a server that is to end is not given long
             page.close()
             if trainings:
                 trainings.close()
