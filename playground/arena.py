@@ -9,6 +9,7 @@ import json
 import random
 import secrets
 from collections import Counter
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -70,6 +71,13 @@ class Arena:
         """Run a battle to its end: {"battle", "prompt", "a", "b"}: a signed id and two answers, and nothing that tells
         which method wrote which; `person` is who waits. Raises UserError, also when a lane failed: an outage is no
         battle. Two equal answers are none either."""
+        *_, battle = self.begin(visitor, prompt, person)
+        return battle
+
+    def begin(
+        self, visitor: str, prompt: str | None = "", person: Person = NOBODY
+    ) -> Iterator[int | dict[str, Any] | None]:
+        """The same, which yields before the battle how many runs are before its own, and None when that begins."""
         if not isinstance(prompt, str | None):
             raise UserError(f"The prompt is {shown(prompt)}; it must be a text, or empty for one from the pool.")
         voter = self.voter(visitor)
@@ -82,7 +90,7 @@ class Arena:
         self.playground.crowd.count(person, "battles", max(1, self.spec.battles_an_hour_in_all // SHARE))
         for _ in range(TRIES):
             text = (prompt or "").strip() or self.fresh_prompt()
-            run = self._run(text, person)
+            run = yield from self._run(text, person)
             if len({lane["text"] for lane in run["lanes"]}) > 1:
                 break
         else:
@@ -91,14 +99,16 @@ class Arena:
         battle, first = secrets.token_hex(8), secrets.randbelow(2)
         self.votes.add_battle(battle, run["id"], voter, first, category)
         a, b = (run["lanes"][position]["text"] for position in (first, 1 - first))
-        return {"battle": f"{battle}.{self._signature(battle, voter)}", "prompt": text, "a": a, "b": b}
+        yield {"battle": f"{battle}.{self._signature(battle, voter)}", "prompt": text, "a": a, "b": b}
 
-    def _run(self, prompt: str, person: Person) -> RunRecord:
+    def _run(self, prompt: str, person: Person) -> Generator[int | None, None, RunRecord]:
         """Two lanes on a prompt. Raises UserError."""
         request = RunRequest.checked(
             prompt=prompt, lanes=self.pair(), seed=secrets.randbelow(2**31), max_new_tokens=self.spec.max_new_tokens
         )
         with self.playground.crowd.enter(person, *size_of(request)) as ticket:
+            yield from ticket.places()
+            yield None
             run = self.playground.compare(request, "arena", person, ticket.hold)
         if any(lane["status"] != "done" for lane in run["lanes"]):
             raise UserError("One of the two answers could not be written; nothing was counted. Ask for a new battle.")

@@ -15,10 +15,11 @@ from playground.ranking import COVARIATES, effects_in_words
 from playground.store.votes import REASONS
 from playground.ui.board import DataView
 from playground.ui.errors import in_words
-from playground.ui.sessions import known_visitor, person_of
+from playground.ui.sessions import known_visitor, person_of, place_in_words
 
 _HERE = Path(__file__).parent
 _CHOICES = (("a", "A is better (1)"), ("b", "B is better (2)"), ("tie", "Tie (3)"), ("both_bad", "Both bad (4)"))
+_WRITING = {"waiting": "Two methods are writing. Both answers appear when both are finished."}
 _COLUMNS = ("rank", "method", "strength", "low", "high", "wins", "losses", "ties", "both_bad")
 
 
@@ -107,14 +108,16 @@ class ArenaTab:
     def begin(self, request: gr.Request, visitor: str, prompt: str) -> Iterator[tuple]:
         """Run a battle; the buttons wait until both answers are there."""
         waiting = [gr.update(interactive=False)] * len(_CHOICES)
-        yield None, {"waiting": True}, *waiting
+        yield None, _WRITING, *waiting
         try:
             visitor = known_visitor(self.arena.playground, visitor)
-            battle = self.arena.battle(visitor, prompt, person_of(self.arena.playground, request))
+            for told in self.arena.begin(visitor, prompt, person_of(self.arena.playground, request)):
+                if not isinstance(told, dict):
+                    yield None, _WRITING if told is None else {"waiting": place_in_words(told)}, *waiting
         except UserError:
             yield None, None, *waiting
             raise
-        yield battle, battle, *([gr.update(interactive=True)] * len(_CHOICES))
+        yield told, told, *([gr.update(interactive=True)] * len(_CHOICES))
 
     def vote(self, battle: dict | None, visitor: str, choice: str, reasons: list[str], note: str) -> tuple:
         """Count the vote and show who wrote what; the next battle is on a fresh prompt unless one is written."""

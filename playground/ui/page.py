@@ -242,7 +242,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         footer_links=["api"],
         app_kwargs={"lifespan": guarded},
         # Each run that is waited for holds a thread of the server, and there are never more runs than that.
-        max_threads=playground.crowd.limits.runs + _OTHER_THREADS,
+        max_threads=playground.crowd.limits.most_runs + _OTHER_THREADS,
         max_file_size=_LARGEST_UPLOAD,
         run_history=False,
         ssr_mode=False,

@@ -1,6 +1,7 @@
 """What stands before the page: hosts, origins, headers, tokens, unread runs, caps."""
 
 import time
+from contextlib import ExitStack
 
 import gradio as gr
 import httpx
@@ -104,17 +105,76 @@ def test_too_much_at_once_is_refused_at_once_and_others_are_served(served, clien
 
 
 def test_caps_are_each_groups_own_and_free_again_after_the_run():
-    crowd = Crowd(Limits(lanes=4, tokens=100, runs=3))
+    crowd = Crowd(Limits(lanes=4, tokens=100))
     with crowd.enter(ME, 3, 10):
         with pytest.raises(UserError, match="3 lanes"), crowd.enter(ME._replace(session="9"), 2, 10):
             pass
         with pytest.raises(UserError, match="10 tokens"), crowd.enter(ME, 1, 91):
             pass
-        others = crowd.enter(YOU, 4, 100), crowd.enter(ME, 1, 1)
-        with others[0], others[1], pytest.raises(UserError, match="busy"), crowd.enter(Person("else", "3"), 1, 1):
+        with crowd.enter(YOU, 4, 100), crowd.enter(ME, 1, 1):
             pass
     with crowd.enter(ME, 4, 100):
         pass
+
+
+def place(ticket):
+    """How many runs are before this one; None if it may begin."""
+    return next(ticket.places(), None)
+
+
+def test_one_group_cannot_fill_the_room_and_the_line_counts_down():
+    crowd, room = Crowd(Limits(at_once=4)), ExitStack()
+    mine = [room.enter_context(crowd.enter(ME._replace(session=str(n)), 2, 1)) for n in range(5)]
+    assert [place(ticket) for ticket in mine] == [None, None, 0, 1, 2]
+    with crowd.enter(YOU, 3, 1) as yours, crowd.enter(Person("else", "3"), 2, 1) as theirs:
+        assert (place(yours), place(theirs)) == (None, 0), "of all groups eight lanes run, and this comes before mine"
+        counted = theirs.places()
+        assert next(counted) == 0
+        mine[0].stop()
+        mine[3].stop()
+        assert place(mine[4]) == 2, "who was stopped while waiting has left the line"
+    assert place(mine[2]) is None, "room was made for the next"
+    assert list(counted) == []
+    room.close()
+    assert not crowd.under_way
+
+
+def test_people_take_turns_in_the_line():
+    crowd = Crowd(Limits(at_once=1))
+    with ExitStack() as room:
+
+        def asks(group, session):
+            return room.enter_context(crowd.enter(Person(group, session), 1, 1))
+
+        for group in ("one", "two"):
+            asks(group, "running")
+        hog = [asks("many", "hog") for _ in range(5)]
+        neighbour, honest = asks("many", "neighbour"), asks("honest", "1")
+        line = [place(ticket) for ticket in (hog[0], honest, neighbour, *hog[1:])]
+        assert line == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_the_line_has_an_end_and_nobody_waits_for_ever():
+    crowd = Crowd(Limits(at_once=1, waiting=2))
+    with crowd.enter(ME, 1, 1), crowd.enter(ME, 1, 1) as waiting, crowd.enter(ME, 1, 1):
+        with pytest.raises(UserError, match="2 runs wait already"), crowd.enter(YOU, 1, 1):
+            pass
+        crowd.limits = Limits(at_once=1, patience=0)
+        with pytest.raises(UserError, match="too busy to begin"):
+            waiting.wait()
+
+
+def test_who_waits_and_reads_no_longer_leaves_the_line(monkeypatch):
+    monkeypatch.setattr(crowds, "UNREAD_SECONDS", 0.0)
+    crowd = Crowd(Limits(at_once=1))
+    crowd.unread_since = lambda session: 0.0 if session == "gone" else None
+    with (
+        crowd.enter(ME, 1, 1),
+        crowd.enter(ME._replace(session="gone"), 1, 1) as gone,
+        crowd.enter(ME, 1, 1) as next_one,
+    ):
+        gone.wait()
+        assert gone.stopped and place(next_one) == 0
 
 
 def test_what_takes_too_long_is_stopped():
