@@ -20,7 +20,7 @@ from playground.ranking import lane_label, leaderboard
 from playground.record import RunRecord
 from playground.requests import LaneRequest, RunRequest
 from playground.service import NOBODY, Person, Playground, size_of
-from playground.store.votes import CHOICES, REASONS, VoteStore
+from playground.store.votes import CHOICES, REASONS, WAYS, VoteStore
 
 VALID = timedelta(hours=24)
 """How long a battle can be voted on."""
@@ -41,6 +41,8 @@ class Arena:
         self.voter = playground.voter
         self._secret = playground.secret
         self._chance = random.SystemRandom()
+        if unknown := set(playground.settings.count_votes) - set(WAYS):
+            raise UserError(f"PLAYGROUND_COUNT names {shown(min(unknown))}; it may name: {', '.join(WAYS)}.")
 
     def fresh_prompt(self) -> str:
         """A prompt from the pool."""

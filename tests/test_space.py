@@ -12,11 +12,12 @@ import httpx
 import pytest
 import yaml
 
+from playground.models.specs import read_catalogue
 from playground.settings import ROOT
 from tests.tiny import make_catalogue
 
 FIELDS = {"title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_file", "python_version"}
-FIELDS |= {"license", "tags"}
+FIELDS |= {"license", "tags", "hf_oauth", "preload_from_hub"}
 # The interpreter may lie in root's home: it may be read, but nothing may be written.
 ANOTHER = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"]
 ANOTHER += ["--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search"]
@@ -28,6 +29,8 @@ def test_the_front_matter_is_what_the_hub_takes():
     assert len(matter["short_description"]) <= 60
     assert f"gradio=={matter['sdk_version']}" in (ROOT / "requirements.txt").read_text()
     assert (ROOT / matter["app_file"]).is_file()
+    there = read_catalogue(ROOT / "models.yaml").models["smollm2-135m"].source.preloaded
+    assert matter["preload_from_hub"] == [f"{there.hub} {there.file} {there.revision}"]
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")

@@ -19,8 +19,8 @@ from playground.errors import UserError, shown
 from playground.store.connection import Connection
 
 CHOICES = ("a", "b", "tie", "both_bad")
-WAYS = ("page", "api", "import")
-"""How a vote came: on the page, by the API, or from a file of another server."""
+WAYS = ("page", "login", "api", "import")
+"""How a vote came: on the page, there from somebody who is signed in, by the API, or from a file of another server."""
 REASONS = ("safer", "more helpful", "more truthful", "better written")
 _SIDE = ("method", "options", "models", "text", "finish_reason", "seconds", "forward_tokens")
 FIELDS = (

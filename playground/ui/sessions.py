@@ -51,6 +51,14 @@ def known_visitor(playground: Playground, visitor: object) -> str:
     return visitor
 
 
+def voter_of(playground: Playground, visitor: object, account: gr.OAuthProfile | None) -> tuple[str, str]:
+    """(who votes, by which way) on the page: a person of the Hub is one voter in every browser, known by the number of
+    the account, of which only a keyed hash is stored; else it is this browser's visitor. Raises UserError."""
+    if account and playground.settings.login:
+        return f"account {account['sub']}", "login"
+    return known_visitor(playground, visitor), "page"
+
+
 def place_in_words(before: int) -> str:
     """What a page says while its run waits."""
     if before == 0:

@@ -1,11 +1,16 @@
 """What stands before the page: hosts, origins, headers, tokens, unread runs, caps."""
 
+import html
+import threading
 import time
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from playground.errors import UserError
 from playground.service import Person, Playground
@@ -28,11 +33,33 @@ def soon(happens):
     return False
 
 
+class Hub(BaseHTTPRequestHandler):
+    """Another site, whose page shows in a frame what its query names."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        source = html.escape(unquote(urlsplit(self.path).query))
+        self.wfile.write(f'<!doctype html><iframe src="{source}" style="width: 100%; height: 860px">'.encode())
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture(scope="module")
-def served(tiny_catalogue):
-    playground = Playground(
-        Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", hosts=("arena.example",))
-    )
+def hub():
+    """The port of another site: known under the name localhost only."""
+    server = ThreadingHTTPServer(("0.0.0.0", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def served(tiny_catalogue, hub):
+    settings = {"hosts": ("arena.example",), "frames": (f"http://localhost:{hub}",)}
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", **settings))
     page, address = serve(port=None, playground=playground, block=False)
     yield playground, address.rstrip("/")
     page.close()
@@ -249,3 +276,61 @@ def test_invented_visitors_are_refused_and_given_ones_play(client):
 def test_an_endpoint_without_its_needed_arguments_says_what_it_takes(client):
     with pytest.raises(Refused, match="prompt, lanes, seed"):
         call(client, "compare")
+
+
+NOTHING_IS_KEPT = """if (window !== window.top) for (const name of ['localStorage', 'sessionStorage'])
+    Object.defineProperty(window, name, {
+        configurable: true, get() { throw new DOMException('The operation is insecure.', 'SecurityError'); } })"""
+
+
+@pytest.fixture
+def framed(served, hub, chromium):
+    """Opens the page in the frame of another site, in which nothing can be stored; errors in it fail the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.add_init_script(NOTHING_IS_KEPT)
+    wrong = []
+    context.on("weberror", lambda e: wrong.append(str(e.error)))
+
+    def open_in(site):
+        tab = context.new_page()
+        told = ("error", "Blocked autofocusing")
+        tab.on("console", lambda m: wrong.append(m.text) if m.type == told[0] and told[1] not in m.text else None)
+        tab.set_default_timeout(60_000)
+        tab.goto(f"http://{site}:{hub}/?{served[1]}")
+        return tab, wrong
+
+    yield open_in
+    context.close()
+
+
+def test_in_the_frame_of_a_known_site_that_stores_nothing_one_compares_and_votes(framed, served):
+    tab, wrong = framed("localhost")
+    page = tab.frame_locator("iframe")
+    expect.set_options(timeout=60_000)
+    page.locator("#prompt textarea").fill("the fox")
+    page.locator("#run").click()
+    expect(page.locator(".lane .state.done")).to_have_count(2)
+    page.locator("#theme").click()
+    page.get_by_role("tab", name="Arena").click()
+    page.locator("#new-battle").click()
+    page.locator("#vote-a").click()
+    expect(page.locator(".stage .won")).to_have_count(1)
+    page.locator("#new-battle").click()
+    expect(page.locator("#vote-b")).to_be_enabled()
+    page.locator("#vote-b").click()
+    expect(page.locator("#leaderboard-said")).to_contain_text("2 votes")
+    votes = served[0].database.db.query("select distinct voter from battles")
+    assert len(list(votes)) == 1, "one visitor for the length of the page"
+    link = page.get_by_role("link", name="Open in its own tab")
+    with tab.context.expect_page() as opened:
+        link.click()
+    assert "run=" in opened.value.url and opened.value.url.startswith(served[1])
+    expect(opened.value.get_by_role("link", name="Open in its own tab")).to_be_hidden()
+    assert not wrong
+
+
+def test_another_site_cannot_frame_the_page(framed):
+    tab, wrong = framed("127.0.0.2")
+    tab.wait_for_timeout(500)
+    assert "frame-ancestors" in "".join(wrong)
+    assert tab.frames[1].url.startswith("chrome-error:")
