@@ -30,6 +30,9 @@ TRIES = 4
 SHARE = 4
 """One address may begin this part of an hour's battles."""
 
+BURST, TIMES_AS_MANY = 10, 5
+"""New voters are a burst if there are so many within an hour, and so many times as many as usual."""
+
 
 class Arena:
     """Battles over a service. Voters are told apart by salted hashes; no address is stored."""
@@ -177,6 +180,21 @@ class Arena:
             for side in "ab":
                 row[f"label_{side}"] = label(row[f"method_{side}"], row[f"options_{side}"])
         return leaderboard(rows, adjust)
+
+    def burst(self) -> str:
+        """A sentence if the last hour brought far more new voters than the hours of the week before, else nothing."""
+        hour, week = (datetime.now(UTC) - timedelta(hours=hours) for hours in (1, 1 + 7 * 24))
+        found = self.votes.new_voters(*(when.isoformat(timespec="milliseconds") for when in (hour, week)))
+        if found["now"] < BURST:
+            return ""
+        usual = found["before"] / max(found["hours"] or 0, 1)
+        if found["now"] < TIMES_AS_MANY * usual:
+            return ""
+        usually = "less than 1" if 0 < usual < 1 else f"{usual:.0f}"
+        return (
+            f"**{found['now']:,} voters of the last hour had never voted before (usually {usually} an hour).** Look at "
+            "their votes before you trust the ranking."
+        )
 
     def _signature(self, battle: str, voter: str) -> str:
         return hmac.new(self._secret.encode(), f"{battle} {voter}".encode(), hashlib.sha256).hexdigest()[:32]

@@ -136,6 +136,19 @@ class VoteStore:
             count=count,
         )
 
+    def new_voters(self, hour: str, week: str) -> dict[str, Any]:
+        """How many voters gave their first vote since `hour` ("now"), how many between `week` and that ("before"), and
+        in how many hours, since there are votes ("hours"); hidden votes too."""
+        [found] = self._read(
+            """select coalesce(sum(first >= :hour), 0) as now,
+                   coalesce(sum(first >= :week and first < :hour), 0) as before,
+                   24 * (julianday(:hour) - julianday(max(:week, min(first)))) as hours
+            from (select min(v.created) as first from votes v join battles b on b.id = v.battle group by b.voter)""",
+            hour=hour,
+            week=week,
+        )
+        return found
+
     def _read(self, query: str, **values: Any) -> list[dict[str, Any]]:
         with self._reading():
             return list(self._db.query(query, values))

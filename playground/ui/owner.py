@@ -40,6 +40,7 @@ class OwnerTab:
         # Outside: what is hidden inside the column would be shown with it.
         self.made = gr.File(visible="hidden")
         with gr.Column(visible=False) as inside:
+            self.burst = gr.Markdown("", elem_id="owner-burst")
             gr.Markdown("### Download")
             with gr.Row():
                 self.method = gr.Dropdown([], label="Method", min_width=140, elem_id="owner-method")
@@ -72,7 +73,7 @@ class OwnerTab:
             forgotten = gr.Markdown("", elem_id="owner-forgotten")
             gr.Markdown("### Log")
             self.acts = self._table(_ACT, "owner-acts")
-        self.shown = [inside, self.method, self.votes, self.voters, self.acts]
+        self.shown = [inside, self.method, self.votes, self.voters, self.acts, self.burst]
         for entered in (enter.click, self.token.submit):
             entered(in_words(self.open), self.token, self.shown, **quiet).success(
                 lambda token: token, self.token, kept, **quiet
@@ -109,10 +110,10 @@ class OwnerTab:
 
     def opened(self, token: str | None) -> tuple:
         """What `shown` holds when the tab is chosen: nothing until the token was given."""
-        return self.open(token) if token else (gr.update(visible=False), *[gr.skip()] * 4)
+        return self.open(token) if token else (gr.update(visible=False), *[gr.skip()] * 5)
 
     def open(self, token: str | None) -> tuple:
-        """(the inside, methods, votes, voters, acts)."""
+        """(the inside, methods, votes, voters, acts, a warning)."""
         self.check(token)
         votes = self.arena.votes
         compared = votes.compared()
@@ -123,6 +124,7 @@ class OwnerTab:
             gr.update(visible=True),
             gr.update(choices=[("any method", ""), *methods], value=""),
             *([[_short(name, row[name]) for name in columns] for row in rows] for rows, columns in tables),
+            self.arena.burst(),
         )
 
     def hide(self, token: str, battle: str, reason: str, hidden: bool) -> tuple:
