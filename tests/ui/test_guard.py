@@ -169,9 +169,10 @@ def test_one_group_cannot_fill_the_room_and_the_line_counts_down():
 def test_one_address_leaves_room_in_the_line_and_is_not_in_anybodys_way():
     crowd = Crowd()
     with ExitStack() as room:
+        for n in range(48):
+            room.enter_context(crowd.enter(ME._replace(session=str(n)), 1, 1))
         with pytest.raises(UserError, match="48 lanes"):
-            for n in range(99):
-                room.enter_context(crowd.enter(ME._replace(session=str(n)), 1, 1))
+            room.enter_context(crowd.enter(ME, 1, 1))
         assert crowd.under_way < crowd.limits.waiting
         assert place(room.enter_context(crowd.enter(YOU, 6, 1))) is None
 
