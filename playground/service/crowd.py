@@ -134,14 +134,15 @@ class Crowd:
         told = None
         while True:
             with self._lock:
-                if ticket.stopped or not ticket.waiting:
+                line = self._line()
+                if ticket not in line:
                     return
                 if time.monotonic() - ticket.since > self.limits.patience:
                     raise UserError(
                         f"The server was too busy to begin this run within {self.limits.patience / 60:.0f} minutes; "
                         "try again later, or with fewer lanes."
                     )
-                place = self._line().index(ticket)
+                place = line.index(ticket)
                 if place == told:
                     self._lock.wait(_LOOK_AGAIN)
                     continue

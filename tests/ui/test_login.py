@@ -32,6 +32,8 @@ class Hub(BaseHTTPRequestHandler):
     claims: dict = {}
 
     def do_GET(self):
+        if self.path.startswith("/spaces"):
+            return self._tell(f'<!doctype html><iframe src="{urlsplit(self.path).query}" width=1200 height=860>')
         here = f"http://127.0.0.1:{self.server.server_port}"
         known = {
             "/.well-known/openid-configuration": {
@@ -43,20 +45,21 @@ class Hub(BaseHTTPRequestHandler):
             },
             "/keys": {"keys": [KEY.as_dict(private=False)]},
         }
-        self._tell(known[self.path])
+        return self._tell(json.dumps(known[self.path]), "application/json")
 
     def do_POST(self):
         self.rfile.read(int(self.headers["content-length"]))
         here = f"http://127.0.0.1:{self.server.server_port}"
         claims = {"iss": here, "aud": CLIENT, "exp": LATE, "iat": int(time.time())} | self.claims
         token = jwt.encode({"alg": "RS256", "kid": "1"}, claims, KEY)
-        self._tell({"access_token": "t", "token_type": "bearer", "expires_in": 3600, "id_token": token})
+        told = {"access_token": "t", "token_type": "bearer", "expires_in": 3600, "id_token": token}
+        self._tell(json.dumps(told), "application/json")
 
-    def _tell(self, what):
+    def _tell(self, what, kind="text/html"):
         self.send_response(200)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.end_headers()
-        self.wfile.write(json.dumps(what).encode())
+        self.wfile.write(what.encode())
 
     def log_message(self, *_):
         pass
@@ -79,7 +82,8 @@ def space(tiny_catalogue):
             patch.setattr(gradio.oauth, name, value)
         for name, value in {"SYSTEM": "spaces", "SPACE_ID": "someone/playground", "SPACE_HOST": SPACE}.items():
             patch.setenv(name, value)
-        playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32"))
+        settings = {"database": ":memory:", "precision": "fp32", "frames": (told["OPENID_PROVIDER_URL"],)}
+        playground = Playground(Settings(catalogue=tiny_catalogue, **settings))
         page, address = serve(port=None, playground=playground, block=False)
         yield playground, address.rstrip("/")
         page.close()
@@ -165,6 +169,21 @@ def test_signing_in_goes_through_the_hub_and_back_to_the_spaces_own_address(spac
     assert (ended.status_code, ended.headers["location"]) == (307, "/x"), ended.text
     cookie = ended.headers["set-cookie"].partition("session=")[2].partition(";")[0]
     assert vote(client, space, cookie, "through", call(client, "visitor"))[1] == "login"
+
+
+def test_in_a_frame_signing_in_opens_a_tab_of_its_own(space, chromium):
+    context = chromium.new_context()
+    context.route(f"https://{SPACE}/**", lambda route: route.fulfill(body="the Space's own tab"))
+    tab = context.new_page()
+    tab.set_default_timeout(60_000)
+    tab.goto(f"{space[0].settings.frames[0]}/spaces/someone/playground?{space[1]}")
+    page = tab.frame_locator("iframe")
+    page.get_by_role("tab", name="Arena").click()
+    with context.expect_page() as opened:
+        page.locator("#login").click()
+    opened.value.wait_for_url(f"https://{SPACE}/login/huggingface?_target_url=/")
+    assert page.locator("#own-tab a").get_attribute("href") == f"https://{SPACE}/"
+    context.close()
 
 
 @pytest.mark.parametrize("missing", ["OAUTH_CLIENT_SECRET", "SYSTEM", "SPACE_ID", "PLAYGROUND_LOGIN"])
