@@ -78,7 +78,7 @@ def space_environment(folder, home):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "OMP_NUM_THREADS") if name in os.environ}
     return kept | {
         "SYSTEM": "spaces",
         "SPACE_ID": "someone/playground",

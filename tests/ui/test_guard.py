@@ -314,12 +314,18 @@ def framed(served, hub, chromium):
     context.close()
 
 
-def test_in_the_frame_of_a_known_site_that_stores_nothing_one_compares_and_votes(framed, served):
+def test_in_the_frame_of_a_known_site_that_stores_nothing_one_compares_and_votes(framed, served, monkeypatch):
+    crowd = served[0].crowd
+    monkeypatch.setattr(crowd, "limits", Limits(at_once=1))
     tab, wrong = framed("localhost")
     page = tab.frame_locator("iframe")
     expect.set_options(timeout=60_000)
     page.locator("#prompt textarea").fill("the fox")
-    page.locator("#run").click()
+    with crowd.enter(ME, 1, 1), crowd.enter(YOU, 1, 1):
+        with crowd.enter(Person("else", "3"), 1, 1):
+            page.locator("#run").click()
+            expect(page.locator(".queued")).to_have_text("1 run is before yours; it begins by itself.")
+        expect(page.locator(".queued")).to_have_text("Your run is the next one; it begins by itself.")
     expect(page.locator(".lane .state.done")).to_have_count(2)
     page.locator("#theme").click()
     page.get_by_role("tab", name="Arena").click()
