@@ -401,15 +401,21 @@ def test_equal_answers_are_never_put_to_a_vote(arena, monkeypatch):
 
 
 def test_public_ranks_count_votes_of_the_page_alone(arena, monkeypatch):
-    for way in ("page", "api", "api"):
+    for way in ("page", "login", "api", "api"):
         arena.vote("me", arena.battle("me")["battle"], "a", way=way)
     brought = flat_vote("elsewhere", *arena.spec.lanes[:2], "a", withheld_a="", withheld_b="", way="page")
     arena.votes.take([brought])
-    assert arena.leaderboard()["votes"] == 4
-    public = dataclasses.replace(arena.playground.settings, count_votes=("page",))
-    monkeypatch.setattr(arena.playground, "settings", public)
-    assert arena.leaderboard()["votes"] == 1
-    assert [row["way"] for row in arena.votes.rows()] == ["page", "page", "api", "api"], "oldest first; all are kept"
+    assert arena.leaderboard()["votes"] == 5
+    for counted, votes in ((("page", "login"), 2), (("login",), 1)):
+        settings = dataclasses.replace(arena.playground.settings, count_votes=counted)
+        monkeypatch.setattr(arena.playground, "settings", settings)
+        assert arena.leaderboard()["votes"] == votes
+    ways = [row["way"] for row in arena.votes.rows()]
+    assert ways == ["page", "page", "login", "api", "api"], "oldest first; all are kept"
+    typed_wrong = dataclasses.replace(arena.playground.settings, count_votes=("logins",))
+    monkeypatch.setattr(arena.playground, "settings", typed_wrong)
+    with pytest.raises(UserError, match="PLAYGROUND_COUNT names 'logins'"):
+        Arena(arena.playground)
 
 
 def test_a_burst_of_new_voters_is_told(arena):
