@@ -9,6 +9,7 @@ import json
 import random
 import secrets
 from collections import Counter
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -19,7 +20,7 @@ from playground.ranking import lane_label, leaderboard
 from playground.record import RunRecord
 from playground.requests import LaneRequest, RunRequest
 from playground.service import NOBODY, Person, Playground, size_of
-from playground.store.votes import CHOICES, REASONS, VoteStore
+from playground.store.votes import CHOICES, REASONS, WAYS, VoteStore
 
 VALID = timedelta(hours=24)
 """How long a battle can be voted on."""
@@ -28,6 +29,9 @@ TRIES = 4
 """How often two methods may give equal answers before a battle is given up."""
 SHARE = 4
 """One address may begin this part of an hour's battles."""
+
+BURST, TIMES_AS_MANY = 10, 5
+"""New voters are a burst if there are so many within an hour, and so many times as many as usual."""
 
 
 class Arena:
@@ -40,6 +44,8 @@ class Arena:
         self.voter = playground.voter
         self._secret = playground.secret
         self._chance = random.SystemRandom()
+        if unknown := set(playground.settings.count_votes) - set(WAYS):
+            raise UserError(f"PLAYGROUND_COUNT names {shown(min(unknown))}; it may name: {', '.join(WAYS)}.")
 
     def fresh_prompt(self) -> str:
         """A prompt from the pool."""
@@ -70,6 +76,13 @@ class Arena:
         """Run a battle to its end: {"battle", "prompt", "a", "b"}: a signed id and two answers, and nothing that tells
         which method wrote which; `person` is who waits. Raises UserError, also when a lane failed: an outage is no
         battle. Two equal answers are none either."""
+        *_, battle = self.begin(visitor, prompt, person)
+        return battle
+
+    def begin(
+        self, visitor: str, prompt: str | None = "", person: Person = NOBODY
+    ) -> Iterator[int | dict[str, Any] | None]:
+        """The same, which yields before the battle how many runs are before its own, and None when that begins."""
         if not isinstance(prompt, str | None):
             raise UserError(f"The prompt is {shown(prompt)}; it must be a text, or empty for one from the pool.")
         voter = self.voter(visitor)
@@ -82,7 +95,7 @@ class Arena:
         self.playground.crowd.count(person, "battles", max(1, self.spec.battles_an_hour_in_all // SHARE))
         for _ in range(TRIES):
             text = (prompt or "").strip() or self.fresh_prompt()
-            run = self._run(text, person)
+            run = yield from self._run(text, person)
             if len({lane["text"] for lane in run["lanes"]}) > 1:
                 break
         else:
@@ -91,14 +104,16 @@ class Arena:
         battle, first = secrets.token_hex(8), secrets.randbelow(2)
         self.votes.add_battle(battle, run["id"], voter, first, category)
         a, b = (run["lanes"][position]["text"] for position in (first, 1 - first))
-        return {"battle": f"{battle}.{self._signature(battle, voter)}", "prompt": text, "a": a, "b": b}
+        yield {"battle": f"{battle}.{self._signature(battle, voter)}", "prompt": text, "a": a, "b": b}
 
-    def _run(self, prompt: str, person: Person) -> RunRecord:
+    def _run(self, prompt: str, person: Person) -> Generator[int | None, None, RunRecord]:
         """Two lanes on a prompt. Raises UserError."""
         request = RunRequest.checked(
             prompt=prompt, lanes=self.pair(), seed=secrets.randbelow(2**31), max_new_tokens=self.spec.max_new_tokens
         )
         with self.playground.crowd.enter(person, *size_of(request)) as ticket:
+            yield from ticket.places()
+            yield None
             run = self.playground.compare(request, "arena", person, ticket.hold)
         if any(lane["status"] != "done" for lane in run["lanes"]):
             raise UserError("One of the two answers could not be written; nothing was counted. Ask for a new battle.")
@@ -165,6 +180,21 @@ class Arena:
             for side in "ab":
                 row[f"label_{side}"] = label(row[f"method_{side}"], row[f"options_{side}"])
         return leaderboard(rows, adjust)
+
+    def burst(self) -> str:
+        """A sentence if the last hour brought far more new voters than the hours of the week before, else nothing."""
+        hour, week = (datetime.now(UTC) - timedelta(hours=hours) for hours in (1, 1 + 7 * 24))
+        found = self.votes.new_voters(*(when.isoformat(timespec="milliseconds") for when in (hour, week)))
+        if found["now"] < BURST:
+            return ""
+        usual = found["before"] / max(found["hours"] or 0, 1)
+        if found["now"] < TIMES_AS_MANY * usual:
+            return ""
+        usually = "less than 1" if 0 < usual < 1 else f"{usual:.0f}"
+        return (
+            f"**{found['now']:,} voters of the last hour had never voted before (usually {usually} an hour).** Look at "
+            "their votes before you trust the ranking."
+        )
 
     def _signature(self, battle: str, voter: str) -> str:
         return hmac.new(self._secret.encode(), f"{battle} {voter}".encode(), hashlib.sha256).hexdigest()[:32]

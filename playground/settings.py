@@ -44,6 +44,13 @@ def _public() -> bool:
     return os.environ.get("PLAYGROUND_PUBLIC", "1" if os.environ.get("SPACE_ID") else "0") == "1"
 
 
+def _login() -> bool:
+    """Whether this is a Space that offers people to sign in; without the Hub's secret, cookies could be forged."""
+    wanted = os.environ.get("PLAYGROUND_LOGIN", "1") == "1" and os.environ.get("SYSTEM") == "spaces"
+    given = ("SPACE_ID", "OAUTH_CLIENT_ID", "OAUTH_CLIENT_SECRET", "OAUTH_SCOPES", "OPENID_PROVIDER_URL")
+    return wanted and all(os.environ.get(name) for name in given)
+
+
 def _words(name: str, default: str = "") -> tuple[str, ...]:
     return tuple(word.strip() for word in os.environ.get(name, default).split(",") if word.strip())
 
@@ -80,6 +87,8 @@ class Settings:
     """How often they are saved."""
     hosts: tuple[str, ...] = field(default_factory=lambda: _words("PLAYGROUND_HOSTS"))
     """Names under which the page may be asked for, beside this machine's own and the Space's; * stands for all."""
+    space_hosts: tuple[str, ...] = field(default_factory=lambda: _words("SPACE_HOST"))
+    """The names of a Space, which the Hub tells; its own domain may be among them."""
     frames: tuple[str, ...] = field(
         default_factory=lambda: _words(
             "PLAYGROUND_FRAMES", "https://huggingface.co" if os.environ.get("SPACE_ID") else ""
@@ -90,15 +99,22 @@ class Settings:
         default_factory=lambda: _number("PLAYGROUND_PROXIES", 1 if os.environ.get("SPACE_ID") else 0, 0)
     )
     """Proxies before this server: so many addresses from the right in X-Forwarded-For stands the visitor's."""
+    login: bool = field(default_factory=_login)
+    """Whether people may sign in with their account of the Hub, which makes one person one voter."""
     count_votes: tuple[str, ...] = field(
-        default_factory=lambda: _words("PLAYGROUND_COUNT", "page" if _public() else "page,api,import")
+        default_factory=lambda: _words("PLAYGROUND_COUNT", "page,login" if _public() else "page,login,api,import")
     )
-    """Which votes the ranking counts, by how they came: page, api, import."""
+    """Which votes the ranking counts, by how they came: page, login, api, import."""
     votes_licence: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_LICENCE") or "CC-BY-4.0")
     """The licence under which votes are given and exported."""
     consent: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_CONSENT") or _CONSENT)
     """What voters agree to; {licence} stands for the licence."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))
+
+    @property
+    def address(self) -> str:
+        """Where people find this server, if it knows: that of a Space, since another site's stands above its frame."""
+        return f"https://{self.space_hosts[0]}/" if self.space_hosts else ""
 
     @property
     def adapters(self) -> Path:

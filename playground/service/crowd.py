@@ -1,10 +1,11 @@
-"""Who runs how much at once: nobody holds up the others, too much is refused at once, and what nobody reads ends."""
+"""Who runs how much at once: one line for all, in which people take turns; too much is refused at once, and what nobody
+reads ends."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from playground.service.running import Run
 UNREAD_SECONDS = 20.0
 """How long a run goes on without a reader: it may open its stream late, or lose it for a moment."""
 _HOUR = 3600.0
+_LOOK_AGAIN = 1.0
+"""Seconds after which one who waits looks whether it was stopped, or has waited too long."""
 MOST_COUNTED = 10_000
 """Groups that are remembered before those are forgotten that came long ago."""
 
@@ -34,25 +37,46 @@ NOBODY = Person("", "")
 
 @dataclass(frozen=True)
 class Limits:
-    """What one group may have under way (`lanes`, and `tokens` × branches), what all together (`runs`), and how long a
-    run may take (`seconds`)."""
+    """How many lanes of one group run at once (`at_once`; of all twice as many, so that no group fills the room),
+    what one group may have asked for (`lanes`, and `tokens` × branches), how many runs may wait (`waiting`), and how
+    many seconds one may wait (`patience`) and then take (`seconds`)."""
 
+    at_once: int = 24
     lanes: int = 48
     tokens: int = 400_000
-    runs: int = 64
+    waiting: int = 96
+    patience: float = 600
     seconds: float = 1800
+
+    @property
+    def most_runs(self) -> int:
+        """How many runs there can be, those that wait too."""
+        return 2 * max(1, self.at_once) + self.waiting
 
 
 @dataclass(eq=False)
 class Ticket:
-    """One run that a person asked for, from the asking on: it can be stopped before it has begun."""
+    """One run that a person asked for, from the asking on: it can be stopped before it has begun. `since`: when it was
+    asked for, and from then on when it may begin."""
 
+    crowd: Crowd
     person: Person
     lanes: int
     tokens: int
-    began: float
+    since: float
+    waiting: bool = True
     stopped: bool = False
     run: Run | None = None
+
+    def places(self) -> Iterator[int]:
+        """How many runs are before this one, whenever that changes, until it may begin or is stopped. Raises UserError
+        if that takes too long."""
+        return self.crowd.places_of(self)
+
+    def wait(self) -> None:
+        """Return when it may begin or is stopped. Raises UserError if that takes too long."""
+        for _ in self.places():
+            pass
 
     def hold(self, run: Run) -> Run:
         """The run has begun."""
@@ -74,23 +98,26 @@ class Crowd:
     def __init__(self, limits: Limits | None = None):
         self.limits = limits or Limits()
         self.unread_since: Callable[[str], float | None] = lambda session: None
-        self._tickets: set[Ticket] = set()
+        self._tickets: list[Ticket] = []
         self._done: dict[tuple[str, str], deque[float]] = defaultdict(deque)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._guard: threading.Thread | None = None
 
     @property
     def under_way(self) -> int:
-        """How many runs there are."""
+        """How many runs there are, those that wait too."""
         return len(self._tickets)
 
     @contextmanager
     def enter(self, person: Person, lanes: int, tokens: int) -> Iterator[Ticket]:
-        """A run of this person; left in whatever way, it is stopped. Raises UserError if that is too much now."""
-        ticket = Ticket(person, lanes, tokens, time.monotonic())
+        """A run of this person, which takes its place in the line: it may begin when `places` ends. Left in whatever
+        way, it is stopped. Raises UserError if that is too much now."""
+        ticket = Ticket(self, person, lanes, tokens, time.monotonic())
         with self._lock:
+            self._let_in()
             self._check(ticket)
-            self._tickets.add(ticket)
+            self._tickets.append(ticket)
+            self._let_in()
             if self._guard is None:
                 self._guard = threading.Thread(target=self._keep_watch, name="crowd", daemon=True)
                 self._guard.start()
@@ -99,7 +126,64 @@ class Crowd:
         finally:
             ticket.stop()
             with self._lock:
-                self._tickets.discard(ticket)
+                self._tickets.remove(ticket)
+                self._let_in()
+
+    def places_of(self, ticket: Ticket) -> Iterator[int]:
+        """See `Ticket.places`."""
+        told = None
+        while True:
+            with self._lock:
+                line = self._line()
+                if ticket not in line:
+                    return
+                if time.monotonic() - ticket.since > self.limits.patience:
+                    raise UserError(
+                        f"The server was too busy to begin this run within {self.limits.patience / 60:.0f} minutes; "
+                        "try again later, or with fewer lanes."
+                    )
+                place = line.index(ticket)
+                if place == told:
+                    self._lock.wait(_LOOK_AGAIN)
+                    continue
+            told = place
+            yield place
+
+    def _line(self) -> list[Ticket]:
+        """Who waits, the next one first: groups take turns, and within a group its sessions; who has much under way
+        comes late."""
+        line = [ticket for ticket in self._tickets if ticket.waiting and not ticket.stopped]
+        for whose in (lambda ticket: ticket.person, lambda ticket: ticket.person.group):
+            lanes: Counter = Counter()
+            for ticket in self._running():
+                lanes[whose(ticket)] += ticket.lanes
+            before = {}
+            for ticket in line:
+                before[ticket] = lanes[whose(ticket)]
+                lanes[whose(ticket)] += ticket.lanes
+            line.sort(key=before.__getitem__)
+        return line
+
+    def _running(self) -> list[Ticket]:
+        return [ticket for ticket in self._tickets if not ticket.waiting and not ticket.stopped]
+
+    def _let_in(self) -> None:
+        """Let begin what there is room for, in the line's order: none passes one of its own group, and none at all one
+        that only waits for room of all."""
+        most, full = self.limits.at_once, set()
+        for ticket in self._line():
+            group = ticket.person.group
+            lanes = Counter(dict.fromkeys((group, None), 0))
+            for other in self._running():
+                lanes[None] += other.lanes
+                lanes[other.person.group] += other.lanes
+            if group in full or (lanes[group] and lanes[group] + ticket.lanes > most):
+                full.add(group)
+            elif lanes[None] and lanes[None] + ticket.lanes > 2 * most:
+                break
+            else:
+                ticket.waiting, ticket.since = False, time.monotonic()
+        self._lock.notify_all()
 
     def count(self, person: Person, what: str, most: int) -> None:
         """Count one of `what` for this person's group. Raises UserError if there were `most` within the last hour."""
@@ -115,10 +199,9 @@ class Crowd:
             times.append(now)
 
     def _check(self, new: Ticket) -> None:
-        running = [ticket for ticket in self._tickets if not ticket.stopped]
-        if len(running) >= self.limits.runs:
-            raise UserError(f"The server is busy: {self.limits.runs} runs are under way. Try again in a minute.")
-        theirs = [ticket for ticket in running if ticket.person.group == new.person.group]
+        if len(self._line()) >= self.limits.waiting:
+            raise UserError(f"The server is busy: {self.limits.waiting} runs wait already. Try again in some minutes.")
+        theirs = [t for t in self._tickets if not t.stopped and t.person.group == new.person.group]
         for what, most, asked in (
             ("lanes", self.limits.lanes, new.lanes),
             ("tokens in all branches", self.limits.tokens, new.tokens),
@@ -128,8 +211,8 @@ class Crowd:
             if used + asked > most:
                 way = "wait until they end" if used else "ask for fewer tokens, or fewer answers"
                 raise UserError(
-                    f"From your address {used:,} {what} are under way and this run asks for {asked:,} more; at most "
-                    f"{most:,} are allowed at once, so {way}."
+                    f"From your address {used:,} {what} are under way or wait, and this run asks for {asked:,} more; "
+                    f"at most {most:,} are allowed at once, so {way}."
                 )
 
     def _keep_watch(self) -> None:
@@ -140,12 +223,13 @@ class Crowd:
                 if not self._tickets:
                     self._guard = None
                     return
+                self._let_in()
                 tickets = list(self._tickets)
             now = time.monotonic()
             for ticket in tickets:
                 unread = self.unread_since(ticket.person.session)
-                forsaken = unread is not None and now - max(unread, ticket.began) > UNREAD_SECONDS
-                if forsaken or now - ticket.began > self.limits.seconds:
+                forsaken = unread is not None and now - max(unread, ticket.since) > UNREAD_SECONDS
+                if forsaken or (not ticket.waiting and now - ticket.since > self.limits.seconds):
                     ticket.stop()
 
 

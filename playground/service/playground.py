@@ -29,6 +29,7 @@ from playground.service import calibration
 from playground.service.archive import Archive
 from playground.service.calibration import Calibration
 from playground.service.crowd import Crowd
+from playground.service.crowd import Limits as CrowdLimits
 from playground.service.memory import Memory
 from playground.service.methods import labels, list_methods, list_scorers, options_schema
 from playground.service.running import LaneRun, Run
@@ -49,7 +50,7 @@ class Playground:
         self.archive = Archive(self.database)
         self.engine = Engine(self.settings.max_lanes_at_once)
         self.memory = Memory(self.settings, self.catalogue, self.engine, progress)
-        self.crowd = Crowd()
+        self.crowd = Crowd(CrowdLimits(at_once=self.settings.max_lanes_at_once))
         self.snapshots = Snapshots(self.database, self.settings)
         self.owner_token = self.settings.owner_token or secrets.token_urlsafe()
         self._running: dict[str, Run] = {}

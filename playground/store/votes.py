@@ -19,8 +19,8 @@ from playground.errors import UserError, shown
 from playground.store.connection import Connection
 
 CHOICES = ("a", "b", "tie", "both_bad")
-WAYS = ("page", "api", "import")
-"""How a vote came: on the page, by the API, or from a file of another server."""
+WAYS = ("page", "login", "api", "import")
+"""How a vote came: on the page, there from somebody who is signed in, by the API, or from a file of another server."""
 REASONS = ("safer", "more helpful", "more truthful", "better written")
 _SIDE = ("method", "options", "models", "text", "finish_reason", "seconds", "forward_tokens")
 FIELDS = (
@@ -135,6 +135,19 @@ class VoteStore:
             from {_JOINED} where not v.hidden group by b.voter order by votes desc, b.voter limit :count""",
             count=count,
         )
+
+    def new_voters(self, hour: str, week: str) -> dict[str, Any]:
+        """How many voters gave their first vote since `hour` ("now"), how many between `week` and that ("before"), and
+        in how many hours, since there are votes ("hours"); hidden votes too."""
+        [found] = self._read(
+            """select coalesce(sum(first >= :hour), 0) as now,
+                   coalesce(sum(first >= :week and first < :hour), 0) as before,
+                   24 * (julianday(:hour) - julianday(max(:week, min(first)))) as hours
+            from (select min(v.created) as first from votes v join battles b on b.id = v.battle group by b.voter)""",
+            hour=hour,
+            week=week,
+        )
+        return found
 
     def _read(self, query: str, **values: Any) -> list[dict[str, Any]]:
         with self._reading():

@@ -59,7 +59,7 @@ function draw() {
   const root = element.querySelector('.answer'), value = props.value;
   if (!root) return;
   if (!value || value.confidence === undefined) {
-    root.replaceChildren(part('p', 'empty', value && value.waiting ? 'Looking for the likeliest answers…'
+    root.replaceChildren(part('p', 'empty', value && value.waiting ? value.waiting
       : 'Ask a question. The answer appears here with its confidence.'));
     if (value && value.waiting) root.scrollIntoView({ block: 'nearest' });
     return;

@@ -31,7 +31,7 @@ function draw() {
   if (!stage) return;
   clearInterval(typing);
   if (!value) { stage.replaceChildren(part('p', 'empty', 'Two hidden methods will answer one prompt. Press New battle.')); return; }
-  if (value.waiting) { stage.replaceChildren(part('p', 'empty', 'Two methods are writing. Both answers appear when both are finished.')); return; }
+  if (value.waiting) { stage.replaceChildren(part('p', 'empty', value.waiting)); return; }
   const cards = ['a', 'b'].map(side => card(side, value));
   const both = part('div', 'both');
   both.append(...cards);

@@ -15,10 +15,16 @@ from playground.ranking import COVARIATES, effects_in_words
 from playground.store.votes import REASONS
 from playground.ui.board import DataView
 from playground.ui.errors import in_words
-from playground.ui.sessions import known_visitor, person_of
+from playground.ui.sessions import known_visitor, person_of, place_in_words, voter_of
 
 _HERE = Path(__file__).parent
 _CHOICES = (("a", "A is better (1)"), ("b", "B is better (2)"), ("tie", "Tie (3)"), ("both_bad", "Both bad (4)"))
+_WRITING = {"waiting": "Two methods are writing. Both answers appear when both are finished."}
+_SIGNED_IN = (
+    "Signed in, you are one voter in every browser. Neither your name nor your account is stored with a vote, only a "
+    "hash of the account's number."
+)
+_ALONE = " In the ranking only votes of people who are signed in count."
 _COLUMNS = ("rank", "method", "strength", "low", "high", "wins", "losses", "ties", "both_bad")
 
 
@@ -53,6 +59,11 @@ class ArenaTab:
             self.note = gr.Textbox(label="Note (optional)", lines=1, max_lines=4, min_width=220)
         settings = arena.playground.settings
         gr.Markdown(settings.consent.replace("{licence}", settings.votes_licence), elem_id="consent")
+        if settings.login:
+            alone = set(settings.count_votes) <= {"login"}
+            with gr.Row(elem_id="signing-in"):
+                gr.LoginButton(size="sm", elem_id="login", scale=0, min_width=230)
+                gr.Markdown(_SIGNED_IN + (_ALONE if alone else ""))
         with gr.Row():
             self.buttons = [
                 gr.Button(text, elem_id=f"vote-{choice}", interactive=False, min_width=120) for choice, text in _CHOICES
@@ -87,8 +98,15 @@ class ArenaTab:
         )
         for (choice, _), button in zip(_CHOICES, self.buttons, strict=True):
             # Not named vote: the endpoint /vote has that name.
-            def cast(battle: dict | None, known: str, reasons: list[str], note: str, choice: str = choice) -> tuple:
-                return self.vote(battle, known, choice, reasons, note)
+            def cast(
+                account: gr.OAuthProfile | None,
+                battle: dict | None,
+                known: str,
+                reasons: list[str],
+                note: str,
+                choice: str = choice,
+            ) -> tuple:
+                return self.vote(battle, *voter_of(arena.playground, known, account), choice, reasons, note)
 
             button.click(
                 in_words(cast),
@@ -104,23 +122,25 @@ class ArenaTab:
         """What `ranked` fills, in its order."""
         return [self.said, self.plot, self.table]
 
-    def begin(self, request: gr.Request, visitor: str, prompt: str) -> Iterator[tuple]:
+    def begin(self, request: gr.Request, account: gr.OAuthProfile | None, visitor: str, prompt: str) -> Iterator[tuple]:
         """Run a battle; the buttons wait until both answers are there."""
         waiting = [gr.update(interactive=False)] * len(_CHOICES)
-        yield None, {"waiting": True}, *waiting
+        yield None, _WRITING, *waiting
         try:
-            visitor = known_visitor(self.arena.playground, visitor)
-            battle = self.arena.battle(visitor, prompt, person_of(self.arena.playground, request))
+            voter, _ = voter_of(self.arena.playground, visitor, account)
+            for told in self.arena.begin(voter, prompt, person_of(self.arena.playground, request)):
+                if not isinstance(told, dict):
+                    yield None, _WRITING if told is None else {"waiting": place_in_words(told)}, *waiting
         except UserError:
             yield None, None, *waiting
             raise
-        yield battle, battle, *([gr.update(interactive=True)] * len(_CHOICES))
+        yield told, told, *([gr.update(interactive=True)] * len(_CHOICES))
 
-    def vote(self, battle: dict | None, visitor: str, choice: str, reasons: list[str], note: str) -> tuple:
+    def vote(self, battle: dict | None, visitor: str, way: str, choice: str, reasons: list[str], note: str) -> tuple:
         """Count the vote and show who wrote what; the next battle is on a fresh prompt unless one is written."""
         if not battle:
             raise UserError("There is no battle to vote on; press New battle.")
-        shown = self.arena.vote(visitor, battle["battle"], choice, reasons, note, way="page")
+        shown = self.arena.vote(visitor, battle["battle"], choice, reasons, note, way)
         return None, battle | {"shown": shown}, "", [], "", *([gr.update(interactive=False)] * len(_CHOICES))
 
     def ranked(self, category: str, reason: str, adjust: list[str]) -> tuple:

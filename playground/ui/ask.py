@@ -18,12 +18,13 @@ from playground.ui.board import DataView
 from playground.ui.controls import control, offer
 from playground.ui.errors import in_words
 from playground.ui.examples import QUESTIONS
-from playground.ui.sessions import Sessions, known_visitor
+from playground.ui.sessions import Sessions, known_visitor, place_in_words
 
 _HERE = Path(__file__).parent
 LOWEST = -8.0
 """Where the slider begins: below all scores that occur, so that every answer is given."""
 _STEP = 0.001
+_LOOKING = {"waiting": "Looking for the likeliest answers…"}
 _BY_THRESHOLD = "threshold"
 _WAYS = [_BY_THRESHOLD, *WANTED]
 _DECIDE = "(threshold, value) => value && value.confidence !== undefined ? { ...value, threshold } : value"
@@ -139,10 +140,13 @@ class AskTab:
         """Find the answers; yields (what is answered, the answer, its beams)."""
         question, context = question or "", context or ""
         self.sessions.stop(request.session_hash)
-        yield None, {"waiting": True}, None
+        yield None, _LOOKING, None
         try:
             wanted = self.selective.request(question, context, self._named(options))
             with self.sessions.begin(request, *size_of(wanted)) as ticket:
+                for before in ticket.places():
+                    yield None, {"waiting": place_in_words(before)}, None
+                yield None, _LOOKING, None
                 run = self.playground.compare(wanted, self.origin_of(visitor), ticket.person, ticket.hold)
                 answered = self.selective.answered(question, context, run)
         except UserError:

