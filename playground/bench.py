@@ -508,6 +508,7 @@ def _firsts(alone: list[Answer], together: list[float]) -> dict[str, float]:
 
 def _beside(person: Person, other: Person) -> dict[str, Any]:
     """A greedy lane alone, and beside another person's lanes, which do not end before it."""
+
     def take(number: int) -> float:
         return person.ask(_prompt(number), ["greedy"], 64).seconds
 
