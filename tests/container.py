@@ -52,6 +52,8 @@ class Image:
     stop_signal: str = "SIGTERM"
     base: str = ""
     volumes: list[str] = field(default_factory=list)
+    lent: list[Path] = field(default_factory=list)
+    """Folders of this machine that are mounted into it for the build."""
 
     def inside(self, command: list[str]) -> list[str]:
         """A command as it must be called from outside."""
@@ -181,22 +183,27 @@ def registry(image: Image) -> dict[str, str]:
             if path.is_file():
                 place.touch()
             subprocess.run(["mount", "--bind", str(path), str(place)], check=True)
+            image.lent.append(place)
     for name in ("resolv.conf", "hosts"):
         shutil.copy(f"/etc/{name}", image.root / "etc" / name)
     return found
 
 
-def build(image: Image, dockerfile: str) -> None:
-    """Run the lines, one after another, and say what each takes and adds."""
-    steps = list(lines(dockerfile))
+def build(image: Image, dockerfile: str, built: bool) -> None:
+    """Run the lines, one after another, and say what each takes and adds; of one that is `built`, only read them."""
     size, given = 0.0, {}
-    for name, argument in steps:
+    for name, argument in lines(dockerfile):
         began = time.monotonic()
         command = understand(image, name, argument)
         if name == "FROM":
-            make_base(image)
-            for kind, folder in (("proc", "proc"), ("devtmpfs", "dev"), ("tmpfs", "tmp")):
+            if not built:
+                make_base(image)
+            for kind, folder in (("proc", "proc"), ("devtmpfs", "dev"), ("tmpfs", "dev/shm"), ("tmpfs", "tmp")):
+                (image.root / folder).mkdir(exist_ok=True)
                 subprocess.run(["mount", "-t", kind, kind, str(image.root / folder)], check=True)
+        if built:
+            continue
+        if name == "FROM":
             given = registry(image)
         if name == "WORKDIR":
             (image.root / argument.lstrip("/")).mkdir(parents=True, exist_ok=True)
@@ -206,15 +213,17 @@ def build(image: Image, dockerfile: str) -> None:
             known = image.known() | image.arguments | (given if name == "RUN" else {})
             subprocess.run(image.inside(command), env=known, check=True)
         if command or name in ("FROM", "COPY"):
-            now = disk(image.root)
+            now = disk(image)
             print(f"{now - size:+8.0f} MiB {time.monotonic() - began:5.0f} s  {name} {argument[:80]}", flush=True)
             size = now
-    print(f"{size:8.0f} MiB in all")
+    print(f"{disk(image):8.0f} MiB in all")
 
 
-def disk(folder: Path) -> float:
-    """MiB of the files in a folder, other file systems left out."""
-    return int(subprocess.run(["du", "-sxk", str(folder)], check=True, capture_output=True).stdout.split()[0]) / 1024
+def disk(image: Image) -> float:
+    """MiB of the files in an image's folder, without other file systems and what is lent."""
+    without = [f"--exclude={path}" for path in image.lent]
+    found = subprocess.run(["du", "-sxk", *without, str(image.root)], check=True, capture_output=True)
+    return int(found.stdout.split()[0]) / 1024
 
 
 class Container:
@@ -309,16 +318,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("root", type=Path, help="the folder to be made, which the image will fill")
     parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE", help="as of docker build")
+    parser.add_argument("--built", action="store_true", help="the folder was filled before: only run it")
     given = parser.parse_args()
     if os.geteuid() or not shutil.which("debootstrap"):
         raise SystemExit("This must be run as root, with debootstrap.")
     root = given.root.resolve()
-    if root.exists():
-        raise SystemExit(f"{root} is there already; name another folder.")
+    if root.exists() != given.built:
+        raise SystemExit(f"{root} is {'not there' if given.built else 'there already'}; name another folder.")
     ctypes.CDLL(None).unshare(NEW_MOUNTS)
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     image = Image(root, ROOT, dict(pair.split("=", 1) for pair in given.build_arg))
-    build(image, (ROOT / "Dockerfile").read_text(encoding="utf-8"))
+    build(image, (ROOT / "Dockerfile").read_text(encoding="utf-8"), given.built)
     prove(image, root.parent / f"{root.name}.log")
 
 

@@ -304,7 +304,7 @@ class Hostile:
                     with contextlib.suppress(httpx.ReadTimeout):
                         first = next(answer.iter_bytes(2000), b"")
                         if secret and (
-                            b"root:" in first or b"playground" in first.lower() and answer.status_code == 200
+                            b"root:" in first or (b"playground" in first.lower() and answer.status_code == 200)
                         ):
                             wrong.append("leak")
                     return wrong
@@ -313,21 +313,31 @@ class Hostile:
 
     def raw(self, count: int) -> None:
         """Bytes that are no HTTP, or HTTP at odds with itself."""
-        host = b"Host: 127.0.0.1\r\n"
-        whole = b"POST /gradio_api/call/methods HTTP/1.1\r\n" + host + b"Content-Type: application/json\r\n"
-        pieces = [
-            b"", b"\r\n\r\n", b"GET", b"GET / HTTP/9.9\r\n\r\n", b"GET /\xff\xfe HTTP/1.1\r\n" + host + b"\r\n", b"\x16\x03\x01",
-            b"GET / HTTP/1.1\r\nHost: \xff\r\n\r\n", b"GET / HTTP/1.1\r\n" + host + b"X: " + b"a" * 100_000 + b"\r\n\r\n",
-            whole + b"Content-Length: -1\r\n\r\n{}", whole + b"Content-Length: 99999\r\n\r\n{}", b"G" * 70_000,
-            whole + b"Content-Length: 2\r\nContent-Length: 7\r\n\r\n{}", whole + b"Transfer-Encoding: chunked\r\n\r\nZZ\r\n",
-            whole + b"Transfer-Encoding: chunked\r\n\r\nffffffffff\r\n{}", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-            b"GET http://x/ HTTP/1.1\r\n" + host + b"\r\n", b"CONNECT x:1 HTTP/1.1\r\n" + host + b"\r\n", b"GET / HTTP/1.1\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + host + b"Range: bytes=9-1\r\n\r\n", b"GET / HTTP/1.1\r\n" + host + b"Cookie: \xff=\xfe\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + host + b"Upgrade: websocket\r\nConnection: upgrade\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + host + b"X-Forwarded-For: \xff, , ,\r\nX-Forwarded-Proto: \xff\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + host + b"Origin: \xff://\r\nReferer: \xfe\r\n\r\n",
-            b"GET / HTTP/1.1\r\n" + host + b"Accept-Language: " + b"q," * 3000 + b"\r\n\r\n",
-        ]  # fmt: skip
+        get, end = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"\r\n\r\n"
+        post = b"POST /gradio_api/call/methods HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        pieces = [b"", end, b"GET", b"\x16\x03\x01", b"G" * 70_000, b"GET / HTTP/9.9" + end, b"GET / HTTP/1.1" + end]
+        pieces += [
+            b"GET /\xff\xfe HTTP/1.1\r\nHost: 127.0.0.1" + end,
+            b"GET http://x/ HTTP/1.1\r\nHost: 127.0.0.1" + end,
+        ]
+        pieces += [b"CONNECT x:1 HTTP/1.1\r\nHost: 127.0.0.1" + end, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b" + end]
+        pieces += [
+            get + b"X: " + b"a" * 100_000 + end,
+            get + b"Range: bytes=9-1" + end,
+            get + b"Cookie: \xff=\xfe" + end,
+        ]
+        pieces += [
+            get + b"Upgrade: websocket\r\nConnection: upgrade" + end,
+            get + b"Origin: \xff://\r\nReferer: \xfe" + end,
+        ]
+        pieces += [get + b"X-Forwarded-For: \xff, , ,\r\nX-Forwarded-Proto: \xff" + end, get + b"Host: \xff" + end]
+        pieces += [get + b"Accept-Language: " + b"q," * 3000 + end, post + b"Content-Length: -1" + end + b"{}"]
+        pieces += [
+            post + b"Content-Length: 99999" + end + b"{}",
+            post + b"Transfer-Encoding: chunked" + end + b"ZZ\r\n",
+        ]
+        pieces += [post + b"Content-Length: 2\r\nContent-Length: 7" + end + b"{}", post + end]
+        pieces += [post + b"Transfer-Encoding: chunked" + end + b"ffffffffff\r\n{}"]
 
         def call(sent: bytes) -> list[str]:
             with socket.create_connection(self.place, timeout=3) as line:

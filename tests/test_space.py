@@ -1,4 +1,5 @@
-"""What a Hugging Face Space gets: it starts as another user, with an empty home, from a tree that is read only."""
+"""What a Hugging Face Space gets: it starts as another user, with an empty home, from a tree that is read only. And
+that the proof of the Dockerfile, which is run by hand, knows all of its lines."""
 
 import os
 import re
@@ -7,12 +8,14 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
 from playground.settings import ROOT
+from tests.container import Image, ignored, lines, understand
 from tests.tiny import make_catalogue
 
 FIELDS = {"title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_file", "python_version"}
@@ -78,3 +81,37 @@ def test_the_space_starts_as_another_user_with_an_empty_home(tmp_path):
         told = (tmp_path / "log").read_text()
     assert "PLAYGROUND_SECRET is not set" in told
     assert "Traceback" not in told
+
+
+def test_the_proof_of_the_dockerfile_understands_every_line(tmp_path):
+    image = Image(tmp_path, ROOT, {"TORCH": "cu130"})
+    for name, argument in lines((ROOT / "Dockerfile").read_text()):
+        understand(image, name, argument)
+    assert image.user == "1000" and image.volumes == ["/data"]
+    assert image.environment["PLAYGROUND_DATABASE"].startswith("/data/")
+    assert image.command == ["python", "app.py"] and image.health[0] == "python"
+    assert image.arguments == {"TORCH": "cu130"}
+    with pytest.raises(ValueError, match="ONBUILD"):
+        understand(image, "ONBUILD", "RUN x")
+
+
+def test_what_is_only_for_developers_stays_out_of_the_image():
+    patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    needed = [
+        "app.py",
+        "models.yaml",
+        "requirements.txt",
+        "playground/ui/page.py",
+        "adapters/careful/README.md",
+        "LICENSE",
+    ]
+    for path in needed:
+        assert (ROOT / path).exists() and not ignored(Path(path), patterns), path
+    for path in (
+        ".git/HEAD",
+        "tests/tiny.py",
+        "x.db",
+        "playground/ui/__pycache__/page.pyc",
+        "adapters/a/checkpoint-3/w",
+    ):
+        assert ignored(Path(path), patterns), path
