@@ -1,21 +1,24 @@
 # docker build -t realign-playground .
 # docker run --rm -p 127.0.0.1:7860:7860 -v realign-playground:/data realign-playground
-# The ordinary package of torch carries CUDA (docker run --gpus all uses it). For a small image name the index of its
-# CPU builds, as PyTorch's own page on installing tells: docker build --build-arg TORCH_INDEX=ADDRESS
-FROM python:3.11-slim
+# With CUDA: docker build --build-arg TORCH=cu130, then docker run --gpus all.
+FROM python:3.11-slim-bookworm
 
-ARG TORCH_INDEX=
+# Which builds of torch: cpu, cu130 and others that uv knows, or none for those of the ordinary index, which carry CUDA.
+ARG TORCH=cpu
 RUN useradd --create-home --uid 1000 player && mkdir /data /models && chown player /data /models
 WORKDIR /app
 COPY requirements.txt .
-RUN torch=$(grep '^torch==' requirements.txt) \
-    && pip install --no-cache-dir ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$torch" \
-    && pip install --no-cache-dir -r requirements.txt
+# pip would have to be told the address of torch's CPU builds; uv knows where PyTorch keeps each kind. It does not stay.
+RUN pip install --no-cache-dir --target /tmp/uv uv==0.13.9 \
+    && /tmp/uv/bin/uv pip install --python /usr/local/bin/python --no-cache --compile-bytecode \
+        ${TORCH:+--torch-backend="$TORCH"} -r requirements.txt \
+    && rm -r /tmp/uv
 COPY . .
 
-USER player
-ENV HOST=0.0.0.0 PORT=7860 PLAYGROUND_DATABASE=/data/playground.db PLAYGROUND_CACHE=/models PLAYGROUND_PROXIES=0 \
-    PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
+USER 1000
+# No training: it needs to write where only the image does, and what it makes would end with the container.
+ENV HOST=0.0.0.0 PORT=7860 PLAYGROUND_DATABASE=/data/playground.db PLAYGROUND_CACHE=/models PLAYGROUND_TRAIN=0 \
+    PLAYGROUND_PROXIES=0 PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
 RUN python -m playground fetch
 VOLUME /data
 EXPOSE 7860

@@ -3,6 +3,8 @@
 # make setup   what both begin with: .venv, and the embedded model in the cache folder
 # make bench   measure the ratios in docs/measurements.md
 # make space    put what a Hugging Face Space gets into build/space
+# make container          prove the Dockerfile in a clean chroot, as root, where no container engine is at hand
+# make hostile  send a thousand hostile inputs to a server and the command line
 # make picture run the page and take the picture in the README
 # make figures draw the figures of docs/aspire.md and docs/ivg.md
 # make recorded          record the shipped runs again: RAIN, and EFT, CBS and IVG on the papers' tasks
@@ -15,7 +17,7 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench space picture figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
+.PHONY: run setup test lint bench space container hostile picture figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
 
 run: setup
 	$(BIN)/python app.py
@@ -57,6 +59,16 @@ space:
 	mkdir -p build/space
 	git archive HEAD -- README.md LICENSE CITATION.cff SECURITY.md app.py requirements.txt models.yaml adapters playground docs \
 		| tar -x -C build/space
+
+# TORCH_BUILD as in the Dockerfile; without one, that of the index that pip is set up with.
+container: .venv/.tested
+	@command -v debootstrap || apt-get install -y debootstrap
+	rm -rf build/container
+	mkdir -p build
+	$(BIN)/python -m tests.container build/container --build-arg TORCH=$(TORCH_BUILD)
+
+hostile: .venv/.tested setup
+	$(BIN)/python -m tests.hostile
 
 picture: setup browser
 	$(BIN)/python -m docs.picture

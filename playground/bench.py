@@ -7,27 +7,22 @@ rain          RAIN's search done plainly, every text from its beginning and alon
 cbs           CBS in the authors' order of work, row after row with every prefix read again, over ours; the same tokens
 ivg           one token of an IVG beam over one token of plain sampling, in batches of the same width
 memory        resident memory of the server after 20 and after 100 runs
+load          thirty people at once over one alone, and one person beside another who runs 6 × 32 answers
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
-import socket
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from playground.engine.engine import Asking, Engine, Reader
@@ -35,18 +30,22 @@ from playground.engine.kv import Sequence
 from playground.engine.requests import Extend, Open, Opened, Read, Want
 from playground.engine.runner import CHUNK, ROWS, SHORT
 from playground.errors import UserError, shown
+from playground.load import Answer, Person, server
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model
 from playground.models.prompts import encode_chat
 from playground.models.specs import read_catalogue
 from playground.requests import LaneRequest, RunRequest
 from playground.service import Playground
-from playground.settings import ROOT, Settings
+from playground.settings import Settings
 
 RUNS = 5
 SUM = "implicit(reduce=sum)"
 CBS_TOKENS, IVG_TOKENS = 96, 64
 RAIN_NODES = {"int4": 120, "fp32": 60}
 """Of the searches that are done twice; the plain way takes minutes for them."""
+PEOPLE = 30
+HEAD_START = 5.0
+"""Seconds that the other person's lanes have before somebody asks beside them: then they write."""
 PROMPTS = (
     "Write a long story about a fisherman and the sea.",
     "Explain in detail how a refrigerator works.",
@@ -427,27 +426,13 @@ def _a_token(playground: Playground, prompt: str, lane: str, rows: int) -> float
 
 def memory() -> dict[str, Any]:
     """Resident memory of a server of its own over 100 runs by its API, in GiB."""
-    from gradio_client import Client
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        env = {**os.environ, "PORT": str(port), "PLAYGROUND_DATABASE": str(Path(folder) / "bench.db")}
-        server = subprocess.Popen(
-            [sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            client = _connect(Client, f"http://127.0.0.1:{port}")
-            process, sizes = psutil.Process(server.pid), {}
-            for number in range(1, 101):
-                prompt = f"{PROMPTS[number % len(PROMPTS)]} Take {number} sentences."
-                client.predict(prompt, ["greedy", "best_of_n:n=4", "dera:lambda_=0.5"], number, 24, api_name="/compare")
-                if number % 20 == 0:
-                    sizes[number] = process.memory_info().rss / 2**30
-        finally:
-            server.terminate()
-            server.wait()
+    lanes, sizes = ["greedy", "best_of_n:n=4", "dera:lambda_=0.5"], {}
+    with server() as busy:
+        person = Person(busy, 1)
+        for number in range(1, 101):
+            person.ask(_prompt(number), lanes, 24)
+            if number % 20 == 0:
+                sizes[number] = busy.gib
     return {
         "ratio": sizes[100] / sizes[20],
         "target": 1.05,
@@ -457,13 +442,91 @@ def memory() -> dict[str, Any]:
     }
 
 
-def _connect(client: type, address: str):
-    for _ in range(120):
+def load() -> dict[str, Any]:
+    """Tokens a second of PEOPLE at once over those of one alone, by the API and by the page, each person with one
+    greedy lane of 64 tokens; how long a greedy lane takes beside somebody's 6 × best_of_n:n=32 over alone; and the
+    most memory that the server took for all of it."""
+    with server() as busy:
+        people = [Person(busy, number) for number in range(1, PEOPLE + 1)]
+        api = _crowd(people, lambda person, prompt: person.ask(prompt, ["greedy"], 64))
+        with ThreadPoolExecutor(4) as opening:
+            list(opening.map(Person.open_page, people))
+        page = _crowd(people, lambda person, prompt: person.run(prompt, 64))
+        beside = _beside(people[0], people[1])
+        peak = busy.peak_gib
+    return {
+        "ratio": min(api["ratio"], page["ratio"]),
+        "target": 4.0,
+        "better": "higher",
+        "api": api,
+        "page": page,
+        "beside": beside,
+        "beside_target": 3.0,
+        "peak_gib": peak,
+        "peak_gib_target": 3.0,
+    }
+
+
+def _crowd(people: list[Person], ask: Callable[[Person, str], Answer]) -> dict[str, Any]:
+    """One person alone, RUNS times, and then all at once."""
+    alone = [ask(people[0], _prompt(number)) for number in range(RUNS + 1)][1:]  # the first one warms
+
+    def safely(number: int) -> Answer | Exception:
         try:
-            return client(address, verbose=False)
-        except Exception:  # not up yet: any error of the connection
-            time.sleep(1)
-    raise UserError(f"The server at {address} did not come up within two minutes; start app.py to see why.")
+            return ask(people[number], _prompt(RUNS + 1 + number))
+        except Exception as error:  # counted, and the others go on
+            return error
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(people)) as crowd:
+        answers = list(crowd.map(safely, range(len(people))))
+    seconds = time.perf_counter() - began
+    good = [answer for answer in answers if isinstance(answer, Answer)]
+    firsts = sorted(answer.first for answer in good if answer.first is not None)
+    one = statistics.median(answer.tokens / answer.seconds for answer in alone)
+    together = sum(answer.tokens for answer in good) / seconds
+    return {
+        "ratio": together / one,
+        "people": len(people),
+        "failed": [str(answer) for answer in answers if not isinstance(answer, Answer)],
+        "tokens_a_second_alone": one,
+        "tokens_a_second_together": together,
+        "seconds_alone": statistics.median(answer.seconds for answer in alone),
+        "seconds_median": statistics.median(answer.seconds for answer in good),
+        "seconds_longest": max(answer.seconds for answer in good),
+        **(_firsts(alone, firsts) if firsts else {}),
+    }
+
+
+def _firsts(alone: list[Answer], together: list[float]) -> dict[str, float]:
+    return {
+        "first_token_alone": statistics.median(answer.first for answer in alone),
+        "first_token_median": statistics.median(together),
+        "first_token_95": statistics.quantiles(together, n=20)[-1],
+    }
+
+
+def _beside(person: Person, other: Person) -> dict[str, Any]:
+    """A greedy lane alone, and beside another person's lanes, which do not end before it."""
+
+    def take(number: int) -> float:
+        return person.ask(_prompt(number), ["greedy"], 64).seconds
+
+    take(0)  # warm
+    alone = [take(number) for number in range(1, 4)]
+    with other.asking(_prompt(4), ["best_of_n:n=32"] * 6, 1024):
+        time.sleep(HEAD_START)
+        beside = [take(number) for number in range(5, 8)]
+    return {
+        "ratio": statistics.median(beside) / statistics.median(alone),
+        "seconds_alone": alone,
+        "seconds_beside": beside,
+    }
+
+
+def _prompt(number: int) -> str:
+    """A prompt that nobody else has, so that none is read already."""
+    return f"{PROMPTS[number % len(PROMPTS)]} Take {number + 3} sentences."
 
 
 def _request(prompt: str, lanes, tokens: int, seed: int = 0) -> RunRequest:
@@ -477,7 +540,7 @@ def _median(runs: list[dict[str, float]]) -> float:
 
 
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
-    measure.__name__: measure for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, memory)
+    measure.__name__: measure for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, memory, load)
 }
 
 

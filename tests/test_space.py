@@ -1,5 +1,6 @@
 """What a Hugging Face Space gets: it starts as another user, from a tree that is read only, in a home that holds only
-what the Space's build has preloaded, and without a network."""
+what the Space's build has preloaded, and without a network. And that the proof of the Dockerfile, which is run by hand,
+knows all of its lines."""
 
 import os
 import re
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ import yaml
 from playground.models.fetch import cached_file
 from playground.models.specs import read_catalogue
 from playground.settings import ROOT, Settings
+from tests.container import Image, ignored, lines, understand
 
 HOST = "someone-playground.hf.space"
 NO_NETWORK = """
@@ -121,3 +124,37 @@ def started(command, tree, environment, folder):
         finally:
             server.kill()
         return (folder / "log").read_text()
+
+
+def test_the_proof_of_the_dockerfile_understands_every_line(tmp_path):
+    image = Image(tmp_path, ROOT, {"TORCH": "cu130"})
+    for name, argument in lines((ROOT / "Dockerfile").read_text()):
+        understand(image, name, argument)
+    assert image.user == "1000" and image.volumes == ["/data"]
+    assert image.environment["PLAYGROUND_DATABASE"].startswith("/data/")
+    assert image.command == ["python", "app.py"] and image.health[0] == "python"
+    assert image.arguments == {"TORCH": "cu130"}
+    with pytest.raises(ValueError, match="ONBUILD"):
+        understand(image, "ONBUILD", "RUN x")
+
+
+def test_what_is_only_for_developers_stays_out_of_the_image():
+    patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    needed = [
+        "app.py",
+        "models.yaml",
+        "requirements.txt",
+        "playground/ui/page.py",
+        "adapters/careful/README.md",
+        "LICENSE",
+    ]
+    for path in needed:
+        assert (ROOT / path).exists() and not ignored(Path(path), patterns), path
+    for path in (
+        ".git/HEAD",
+        "tests/tiny.py",
+        "x.db",
+        "playground/ui/__pycache__/page.pyc",
+        "adapters/a/checkpoint-3/w",
+    ):
+        assert ignored(Path(path), patterns), path

@@ -374,17 +374,23 @@ class Engine:
             self._end(task, error=error)
 
     def _run_short(self, pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
-        """Run one packed pass of short extensions, owners in turns; returns those for which there was no room."""
-        refused, batch, rows = [], [], 0
+        """Run one packed pass of short extensions, owners in turns; returns those for which there was no room. Where
+        several owners ask, who has rows in the pass already gets more of them only up to half of it: a full pass takes
+        several times as long as one row, and everybody waits for it."""
+        refused, batch, rows, inside = [], [], 0, set()
+        several = len({task.owner for task, _ in pairs}) > 1
         for task, job in _in_turns(pairs):
             if not len(job.inputs):
                 continue
             if rows + len(job.inputs) > ROWS:
                 break
+            if several and task.owner in inside and rows + len(job.inputs) > ROWS // 2:
+                continue
             if not self._grow(job.sequence, len(job.inputs)):
                 refused.append((task, job))
                 continue
             batch.append(job)
+            inside.add(task.owner)
             rows += len(job.inputs)
         if batch:
             batch.sort(key=lambda job: job.adapter or "")

@@ -75,7 +75,7 @@ class Playground:
 
     def check_owner(self, token: str | None) -> None:
         """Raise UserError unless this is the owner's token."""
-        if not hmac.compare_digest((token or "").encode(), self.owner_token.encode()):
+        if not hmac.compare_digest(str(token or "").encode(), self.owner_token.encode()):
             raise UserError(
                 "This needs the owner's token. It is printed when the server starts, in the address to open, or it is "
                 "what PLAYGROUND_OWNER_TOKEN was set to."

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from httpx2 import HTTPError
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HFValidationError
 
 from playground.errors import UserError, shown
 from playground.store.ballots import write_votes
@@ -29,7 +30,7 @@ def push_votes(votes: list[dict[str, Any]], repository: str, public: bool = Fals
             repo_type="dataset",
             commit_message=f"{len(votes)} votes",
         )
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
+    except (HTTPError, HFValidationError, OSError, ValueError) as error:
         raise UserError(
             f"The votes could not be pushed to {shown(repository)} ({str(error).strip()}); name a data set as "
             "OWNER/NAME and set HF_TOKEN to a token that may write to it."

@@ -1,8 +1,11 @@
-"""What stands before the page: which hosts and origins are served, what browsers are told, and who still reads."""
+"""What stands before the page: which hosts, origins and bodies are served, what browsers are told, and who still
+reads."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
+import math
 import re
 import time
 from collections import Counter
@@ -14,7 +17,11 @@ import gradio as gr
 
 _OWN = ("localhost", "127.0.0.1", "::1")
 _STREAM = re.compile(r"/gradio_api/(?:queue/data|call/[^/]+/(?P<event>[^/]+))/?$")
+_DIRECT = re.compile(r"/gradio_api/(?:run|api)/")
+"""Where Gradio answers with status 500 for every error, also for a sentence on bad input."""
 _REMEMBERED = 10_000
+LARGEST_BODY = 16 << 20
+"""Bytes of a body that is no upload."""
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
@@ -68,7 +75,18 @@ class Guard:
         async def told(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message = message | {"headers": [*message.get("headers", ()), *self._told]}
+                if message["status"] == 500 and _DIRECT.match(scope["path"]):
+                    message["status"] = 422
             await send(message)
+
+        if scope["method"] == "POST" and not headers.get(b"content-type", b"").startswith(b"multipart/"):
+            body = await _whole(receive)
+            if body is None:
+                return  # the client went away
+            if wrong := _wrong_with(body):
+                await _refuse(send, 400, f"The body of this request cannot be read: {wrong}.")
+                return
+            receive = _again(body, receive)
 
         session = self._session_read(scope)
         if session is None:
@@ -117,6 +135,54 @@ def _is_number(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+async def _whole(receive: Any) -> bytes | None:
+    """The body of a request, or the beginning of one that is too large; None if it is cut off."""
+    body = b""
+    while len(body) <= LARGEST_BODY:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    return body
+
+
+def _wrong_with(body: bytes) -> str | None:
+    """Why a body is no JSON that can be answered, or None. Gradio takes what cannot be written into an answer, too."""
+    if len(body) > LARGEST_BODY:
+        return f"it is larger than {LARGEST_BODY >> 20} MiB"
+    try:
+        told = json.loads(body or b"{}", parse_constant=_none_such, parse_float=_finite)
+        if b"\\u" in body:
+            json.dumps(told, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "it holds half a character (a lone surrogate)"
+    except (ValueError, RecursionError):
+        return "it is no JSON with finite numbers, or too deep"
+    return None if isinstance(told, dict) else "it is no JSON object"
+
+
+def _none_such(name: str) -> None:
+    raise ValueError(f"{name} is not in JSON")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is too large")
+    return number
+
+
+def _again(body: bytes, receive: Any) -> Any:
+    """A `receive` that hands a body out again that was read."""
+    left = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def received() -> dict[str, Any]:
+        return left.pop() if left else await receive()
+
+    return received
 
 
 async def _refuse(send: Any, status: int, sentence: str) -> None:

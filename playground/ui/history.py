@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from playground.errors import UserError
 from playground.service import Playground
 from playground.ui.board import DataView
 from playground.ui.errors import in_words
@@ -47,6 +48,8 @@ class HistoryTab:
 
     def take(self, file: str, visitor: str) -> str:
         """Keep an uploaded run; returns its id. The file goes."""
+        if not file:
+            raise UserError("There is no file; choose a saved run.")
         path = Path(file)
         try:
             return self.playground.archive.read(path.read_bytes(), self.origin_of(visitor))

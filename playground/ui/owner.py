@@ -14,7 +14,7 @@ from playground.arena import Arena
 from playground.errors import UserError
 from playground.store.ballots import write_votes
 from playground.store.hub import push_votes
-from playground.ui.errors import in_words
+from playground.ui.errors import asked, in_words
 
 _FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("kto", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
 _TAKE = "file => { const a = document.createElement('a'); a.href = file.url; a.download = file.orig_name; a.click(); }"
@@ -182,8 +182,12 @@ class OwnerTab:
 
     @staticmethod
     def _chosen(column: int):
-        def chosen(event: gr.SelectData) -> str:
-            return event.row_value[column]
+        @in_words
+        def chosen(event: gr.EventData) -> str:
+            row = asked(event).get("row_value")
+            if not isinstance(row, list) or len(row) <= column:
+                raise UserError("The page did not say which row was chosen; reload it.")
+            return str(row[column])
 
         return chosen
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import html
-import inspect
 import os
 import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
-from gradio.blocks import BlockFunction
 from gradio.routes import App
 
 from playground.arena import Arena
@@ -24,6 +21,7 @@ from playground.selective import METHOD as ANSWERING
 from playground.selective import Selective
 from playground.service import Playground
 from playground.training.jobs import Trainings
+from playground.ui.answers import CANNOT_BE_READ, Page, cannot_be_read
 from playground.ui.arena import ArenaTab, arena_endpoints
 from playground.ui.ask import AskTab
 from playground.ui.compare import CompareTab, compare_endpoint
@@ -83,20 +81,6 @@ _REMEMBERED_THEME = """() => {
   const theme = localStorage.getItem('realign-playground-theme');
   if (theme) document.body.classList.toggle('dark', theme === 'dark');
 }"""
-
-
-class Page(gr.Blocks):
-    """Blocks whose API endpoints may be called without the arguments that have defaults, by plain HTTP too."""
-
-    def validate_inputs(self, block_fn: BlockFunction, inputs: list[Any]) -> None:
-        wanted = [p for p in inspect.signature(block_fn.fn).parameters.values() if p.name != "request"]
-        for parameter in wanted[len(inputs) : len(block_fn.inputs)]:
-            if parameter.default is inspect.Parameter.empty:
-                names = ", ".join(p.name for p in wanted)
-                raise gr.Error(
-                    f"{parameter.name} is missing; this takes, in this order: {names}.", print_exception=False
-                )
-            inputs.append(parameter.default)
 
 
 def build(playground: Playground, trainings: Trainings | None = None) -> gr.Blocks:
@@ -252,7 +236,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         css=(_HERE / "page.css").read_text(encoding="utf-8"),
         head=f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
         footer_links=["api"],
-        app_kwargs={"lifespan": guarded},
+        app_kwargs={"lifespan": guarded, "exception_handlers": dict.fromkeys(CANNOT_BE_READ, cannot_be_read)},
         # Each run that is waited for holds a thread of the server, and there are never more runs than that.
         max_threads=playground.crowd.limits.most_runs + _OTHER_THREADS,
         max_file_size=_LARGEST_UPLOAD,

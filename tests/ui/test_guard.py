@@ -17,6 +17,7 @@ from playground.service import Person, Playground
 from playground.service import crowd as crowds
 from playground.service.crowd import Crowd, Limits
 from playground.settings import Settings
+from playground.ui import guard
 from playground.ui.page import serve
 from playground.ui.sessions import person_of
 from tests.endurance import Refused, call
@@ -351,3 +352,42 @@ def test_another_site_cannot_frame_the_page(framed):
     tab.wait_for_timeout(500)
     assert "frame-ancestors" in "".join(wrong)
     assert tab.frames[1].url.startswith("chrome-error:")
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("call/methods", b'{"data": [NaN]}', 400),
+        ("call/methods", b'{"data": [1e999]}', 400),
+        ("call/methods", rb'{"data": "\ud800"}', 400),
+        ("call/methods", b"\xff\xfe", 400),
+        ("queue/join", b"[" * 100_000, 400),
+        ("queue/join", b"[]", 400),
+        ("component_server", b'{"session_hash": "h", "component_id": -1, "fn_name": "x", "data": 1}', 400),
+        ("component_server", b'{"session_hash": "h", "component_id": [], "fn_name": 1, "data": {}}', 400),
+        ("call/nobody", b'{"data": []}', 400),
+        ("call/v2/compare", b'{"nobody": 1}', 400),
+        ("run/battle", b'{"data": []}', 422),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_words(client, capfd, path, body, status):
+    answer = client.post(f"/gradio_api/{path}", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert len(answer.text.split()) > 2
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_too_large_a_body_and_a_file_without_a_name_are_refused(client, capfd, monkeypatch):
+    monkeypatch.setattr(guard, "LARGEST_BODY", 100)
+    assert client.post("/gradio_api/call/methods", content=b"[" * 101).status_code == 400
+    assert client.post("/gradio_api/upload", files={"files": ("", b"x")}).status_code == 400
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("value", [{}, -1, "<b>"])
+def test_every_event_answers_in_words_to_values_of_a_wrong_kind(client, capfd, value):
+    for event in client.get("/config").json()["dependencies"]:
+        session = f"wrong-{event['id']}-{value}"
+        body = {"data": [value] * len(event["inputs"]), "fn_index": event["id"], "session_hash": session}
+        client.post("/gradio_api/queue/join", json=body | {"event_data": value}).raise_for_status()
+        told = client.get("/gradio_api/queue/data", params={"session_hash": session}).text
+        assert '"error":null' not in told, event["api_name"]
+        assert "Traceback" not in capfd.readouterr().err, event["api_name"]
