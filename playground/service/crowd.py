@@ -76,6 +76,7 @@ class Crowd:
         self.unread_since: Callable[[str], float | None] = lambda session: None
         self._tickets: set[Ticket] = set()
         self._done: dict[tuple[str, str], deque[float]] = defaultdict(deque)
+        self._last_left = float("-inf")
         self._lock = threading.Lock()
         self._guard: threading.Thread | None = None
 
@@ -83,6 +84,11 @@ class Crowd:
     def under_way(self) -> int:
         """How many runs there are."""
         return len(self._tickets)
+
+    @property
+    def idle_seconds(self) -> float:
+        """For how long nobody has run anything."""
+        return 0.0 if self._tickets else time.monotonic() - self._last_left
 
     @contextmanager
     def enter(self, person: Person, lanes: int, tokens: int) -> Iterator[Ticket]:
@@ -100,6 +106,7 @@ class Crowd:
             ticket.stop()
             with self._lock:
                 self._tickets.discard(ticket)
+                self._last_left = time.monotonic()
 
     def count(self, person: Person, what: str, most: int) -> None:
         """Count one of `what` for this person's group. Raises UserError if there were `most` within the last hour."""

@@ -118,3 +118,14 @@ def m007_judgements(db: Database) -> None:
 def m008_way_of_a_vote(db: Database) -> None:
     """Votes from before were given on the page, as far as anybody knows."""
     db["votes"].add_column("way", str, not_null_default="page")
+
+
+@migrations()
+def m009_prepared_battles(db: Database) -> None:
+    """Runs that were written while nobody waited, each for one battle."""
+    db["prepared"].create(
+        {"run": str, "category": str, "created": str},
+        pk="run",
+        foreign_keys=[("run", "runs", "id")],
+        not_null={"category", "created"},
+    )
