@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -73,7 +74,5 @@ class Stock:
 
 
 def _wait(run: Run) -> None:
-    try:
+    with contextlib.suppress(TimeoutError):
         run.wait(_LOOK_SECONDS)
-    except TimeoutError:
-        pass

@@ -128,6 +128,11 @@ class VoteStore:
         with self._reading():
             return next(self._db.query(f"select count(*) as n from battles where {where}", values))["n"]
 
+    def count(self) -> int:
+        """How many votes there are that are not hidden."""
+        with self._reading():
+            return self._db["votes"].count_where("not hidden")
+
     def compared(self) -> list[dict[str, Any]]:
         """How often which lanes met and how it ended: {"method_a", "options_a", "method_b", "options_b", "choice",
         "votes"}, hidden votes left out."""

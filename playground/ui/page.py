@@ -172,7 +172,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         gr.api(compare_endpoint(playground, compare.sessions), api_name="compare", concurrency_limit=None)
         gr.api(playground.methods, api_name="methods")
         if arena:
-            arena_tab.select(in_words(battles.ranked), battles.which, battles.shown, **quiet)
+            arena_tab.select(in_words(battles.opened), battles.which, [battles.board, *battles.shown], **quiet)
             battle, vote = arena_endpoints(arena)
             gr.api(visitor_endpoint, api_name="visitor")
             gr.api(battle, api_name="battle", concurrency_limit=None)
