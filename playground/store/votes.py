@@ -154,10 +154,11 @@ class VoteStore:
         return self._read(query, category=category, reason=reason, ways=json.dumps(ways))
 
     def latest(self, count: int) -> list[dict[str, Any]]:
-        """The newest votes, hidden ones too, in short: {"battle", "created", "voter", "method_a", "method_b", "choice",
-        "prompt", "note", "hidden"}."""
+        """The newest votes, hidden ones too, in short: {"battle", "created", "voter", "method_a", "options_a" (a JSON
+        text), "method_b", "options_b", "choice", "reasons" (a JSON text), "prompt", "note", "hidden"}."""
         return self._read(
-            f"""select b.id as battle, v.created, b.voter, {_columns("method")}, v.choice, r.prompt, v.note, v.hidden
+            f"""select b.id as battle, v.created, b.voter, {_columns("method", "options")}, v.choice, v.reasons,
+                   r.prompt, v.note, v.hidden
             from {_JOINED} join runs r on r.id = b.run order by v.created desc, v.rowid desc limit :count""",
             count=count,
         )

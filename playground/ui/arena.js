@@ -15,6 +15,15 @@ function cards(inside) {
   return both;
 }
 
+// A page that was scrolled down goes up to what is new.
+function intoView(stage) { if (stage.getBoundingClientRect().top < 0) stage.scrollIntoView(); }
+
+// The button that was pressed is gone or disabled; who uses the keyboard goes on from here.
+function keepFocus(button) {
+  const lost = () => document.activeElement === document.body || document.activeElement.matches(':disabled');
+  setTimeout(() => { if (lost()) document.querySelector(button)?.focus({ preventScroll: true }); }, 100);
+}
+
 // "the careful model, greedy"
 function who({ models, how }) {
   const words = part('span');
@@ -35,7 +44,7 @@ function badge({ choice, a, b }) {
 function revealed(side, { choice, [side]: lane }) {
   const name = part('p', 'who', who(lane.who)), { seconds, forward_tokens } = lane.cost;
   if (choice === side) name.append(part('span', 'won', 'your choice'));
-  const facts = part('p', 'facts', `${lane.label} · ${seconds.toFixed(1)} s · ${forward_tokens.toLocaleString()} tokens read and written`);
+  const facts = part('p', 'facts', `${lane.label} · ${seconds.toFixed(1)} s · ${forward_tokens.toLocaleString()} tokens computed`);
   return [name, facts, ...(lane.withheld === undefined ? [] : [part('p', 'withheld', `abstained; withheld answer: ${lane.withheld || '(empty)'}`)])];
 }
 
@@ -49,7 +58,7 @@ function draw() {
     const told = part('p', 'asked', 'Two methods are writing …');
     told.setAttribute('role', 'status');
     stage.replaceChildren(told, cards(() => [dots()]));
-    stage.scrollIntoView({ block: 'nearest' });
+    intoView(stage);
     return;
   }
   const words = { a: part('div', 'words', value.a), b: part('div', 'words', value.b) };
@@ -58,12 +67,15 @@ function draw() {
     link.href = '?' + new URLSearchParams({ run: value.shown.run });
     const told = badge(value.shown);
     stage.replaceChildren(told, part('p', 'asked', value.prompt), cards(side => [...revealed(side, value.shown), words[side]]), link);
-    told.scrollIntoView({ block: 'nearest' });
+    intoView(stage);
+    keepFocus('#next-battle');
     return;
   }
   stage.replaceChildren(part('p', 'asked', value.prompt), cards(side => [words[side]]));
   if (value.battle === shownBattle) return;
   shownBattle = value.battle;
+  intoView(stage);
+  keepFocus('#vote-a');
   const longest = Math.max(value.a.length, value.b.length), step = Math.max(2, Math.ceil(longest / 80));
   let at = 0;
   typing = setInterval(() => {

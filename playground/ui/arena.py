@@ -40,6 +40,7 @@ class ArenaTab:
                 lines=1,
                 max_lines=8,
                 scale=4,
+                min_width=260,
                 elem_id="battle-prompt",
             )
             begin = gr.Button("New battle", variant="primary", elem_id="new-battle", scale=1, min_width=130)
@@ -60,7 +61,9 @@ class ArenaTab:
                 self.reasons = gr.CheckboxGroup(
                     list(REASONS), label="Why? (optional) The better answer is …", min_width=280, scale=2
                 )
-                self.note = gr.Textbox(label="Note (optional)", lines=1, max_lines=4, min_width=220, elem_id="vote-note")
+                self.note = gr.Textbox(
+                    label="Note (optional)", lines=1, max_lines=4, min_width=220, elem_id="vote-note"
+                )
             self.explained = gr.Markdown("", elem_id="explained")
         settings = arena.playground.settings
         gr.Markdown(settings.consent.replace("{licence}", settings.votes_licence), elem_id="consent")
@@ -174,10 +177,10 @@ def in_plain_words(catalogue: Catalogue, lane: dict[str, Any]) -> dict[str, Any]
     """Who a lane was: {"models": what they are called, "how": the method with what differs from its defaults}.
     `lane`: its "method" and "options"; one of another version has its label alone."""
     try:
-        method, options = decoder(lane["method"]), LaneRequest.checked(**{k: lane[k] for k in ("method", "options")})
+        method, wanted = decoder(lane["method"]), LaneRequest.checked(method=lane["method"], options=lane["options"])
     except UserError:
         return {"models": [], "how": lane["label"]}
-    asked = {name: value for name, value in options.options if isinstance(value, Policy)}
+    asked = {name: value for name, value in wanted.options if isinstance(value, Policy)}
     names = dict.fromkeys(name for policy in asked.values() for name in policy.names)
     first, *rest = method.title.split(" ")
     title = " ".join([first.lower() if first == first.capitalize() else first, *rest])

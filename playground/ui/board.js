@@ -210,6 +210,7 @@ function drawTokens(lane, data) {
     token.classList.toggle('given', i < data.begin);
     token.classList.toggle('negative', heat < 0);
     token.dataset.at = i;
+    if (!token.textContent.trim()) token.setAttribute('aria-label', visible(token.textContent));
     token.tabIndex = -1;
     token.setAttribute('role', 'button');
     token.setAttribute('aria-pressed', 'false');

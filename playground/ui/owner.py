@@ -19,7 +19,7 @@ from playground.ui.errors import in_words
 _FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("kto", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
 _TAKE = "file => { const a = document.createElement('a'); a.href = file.url; a.download = file.orig_name; a.click(); }"
 _LATEST, _VOTERS, _ACTS = 200, 20, 50
-_VOTE = ("created", "method_a", "method_b", "choice", "prompt", "note", "hidden", "voter", "battle")
+_VOTE = ("created", "prompt", "method_a", "method_b", "choice", "reasons", "note", "hidden", "voter", "battle")
 _VOTER = ("voter", "votes", "share", "last")
 _ACT = ("created", "act", "target", "reason")
 _SHORT = 80
@@ -40,7 +40,7 @@ class OwnerTab:
         # Outside: what is hidden inside the column would be shown with it.
         self.made = gr.File(visible="hidden")
         with gr.Column(visible=False) as inside:
-            gr.Markdown("### Download")
+            gr.Markdown("## Download")
             with gr.Row():
                 self.method = gr.Dropdown([], label="Method", min_width=140, elem_id="owner-method")
                 self.since = gr.Textbox(label="Since (date)", placeholder="2026-11-22", lines=1, min_width=120)
@@ -52,14 +52,14 @@ class OwnerTab:
                 pushes = bool(self.settings.votes_repository)
                 push = gr.Button("Push to the Hub", size="sm", min_width=110, visible=pushes)
             self.said = gr.Markdown("", elem_id="owner-said")
-            gr.Markdown("### Votes\nA hidden vote is not counted and not exported, but it is not deleted.")
+            gr.Markdown("## Votes\nA hidden vote is not counted and not exported, but it is not deleted.")
             self.votes = self._table(_VOTE, "owner-votes")
             with gr.Row():
                 self.battle = gr.Textbox(label="Battle", lines=1, min_width=180, elem_id="owner-battle")
                 self.reason = gr.Textbox(label="Reason", lines=1, min_width=180, elem_id="owner-reason")
                 hide = gr.Button("Hide", min_width=80, elem_id="owner-hide")
                 show = gr.Button("Show again", min_width=80)
-            gr.Markdown("### Voters\nOne voter with a large share of all votes can decide the ranking.")
+            gr.Markdown("## Voters\nOne voter with a large share of all votes can decide the ranking.")
             self.voters = self._table(_VOTER, "owner-voters")
             with gr.Row():
                 self.voter = gr.Textbox(label="Voter", lines=1, min_width=180, elem_id="owner-voter")
@@ -70,7 +70,7 @@ class OwnerTab:
                 delete = gr.Button("Yes, delete", variant="stop", size="sm", min_width=90, elem_id="owner-delete")
                 keep = gr.Button("No, keep", size="sm", min_width=90)
             forgotten = gr.Markdown("", elem_id="owner-forgotten")
-            gr.Markdown("### Log")
+            gr.Markdown("## Log")
             self.acts = self._table(_ACT, "owner-acts")
         self.shown = [inside, self.method, self.votes, self.voters, self.acts]
         for entered in (enter.click, self.token.submit):
@@ -105,7 +105,9 @@ class OwnerTab:
     @staticmethod
     def _table(columns: tuple[str, ...], name: str) -> gr.Dataframe:
         headers = [column.replace("_", " ") for column in columns]
-        return gr.Dataframe(headers=headers, interactive=False, show_label=False, max_height=320, elem_id=name)
+        return gr.Dataframe(
+            headers=headers, interactive=False, show_label=False, max_height=320, wrap=True, elem_id=name
+        )
 
     def opened(self, token: str | None) -> tuple:
         """What `shown` holds when the tab is chosen: nothing until the token was given."""
@@ -118,12 +120,20 @@ class OwnerTab:
         compared = votes.compared()
         methods = sorted({row[f"method_{side}"] for row in compared for side in "ab"})
         voters = [row | {"share": f"{row['share']:.1%}"} for row in votes.voters(_VOTERS)]
-        tables = [(votes.latest(_LATEST), _VOTE), (voters, _VOTER), (votes.acts()[:_ACTS], _ACT)]
+        latest = [row | self._labels(row) for row in votes.latest(_LATEST)]
+        tables = [(latest, _VOTE), (voters, _VOTER), (votes.acts()[:_ACTS], _ACT)]
         return (
             gr.update(visible=True),
             gr.update(choices=[("any method", ""), *methods], value=""),
             *([[_short(name, row[name]) for name in columns] for row in rows] for rows, columns in tables),
         )
+
+    def _labels(self, row: dict[str, Any]) -> dict[str, str]:
+        """A vote's methods with their options, as the leaderboard names them, and its reasons in words."""
+        return {
+            f"method_{side}": self.arena.label(row[f"method_{side}"], json.loads(row[f"options_{side}"]))
+            for side in "ab"
+        } | {"reasons": ", ".join(json.loads(row["reasons"]))}
 
     def hide(self, token: str, battle: str, reason: str, hidden: bool) -> tuple:
         """Hide a vote, or show it again; the reason is logged."""

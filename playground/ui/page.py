@@ -19,6 +19,7 @@ from gradio.routes import App
 from playground.arena import Arena
 from playground.errors import UserError
 from playground.models.fetch import bar
+from playground.prepared import Stock
 from playground.selective import METHOD as ANSWERING
 from playground.selective import Selective
 from playground.service import Playground
@@ -58,6 +59,11 @@ THEME = gr.themes.Soft(
     button_primary_background_fill_hover_dark="*primary_700",
     input_placeholder_color="*neutral_500",
     input_placeholder_color_dark="*neutral_400",
+    color_accent="*primary_600",
+    block_label_text_color="*primary_700",
+    checkbox_label_background_fill_selected="*primary_600",
+    button_secondary_background_fill_hover_dark="*primary_600",
+    link_text_color_visited_dark="*secondary_400",
     input_border_width="1px",
     input_border_color=EDGE,
     input_border_color_dark=EDGE_DARK,
@@ -213,12 +219,12 @@ def _interrupt(*_) -> None:
 
 
 def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playground | None = None, block: bool = True):
-    """Load the embedded model and serve the page. Without a port one is found. Returns (page, local address) when not
-    blocking. Raises UserError if the port is taken."""
+    """Serve the page, and load the embedded model while it opens: what is recorded needs none. Without a port one is
+    found. Returns (page, local address) when not blocking. Raises UserError if the port is taken or the model cannot
+    be loaded."""
     if port is not None:
         _check_free(host, port)
     playground = playground or Playground(progress=bar)
-    playground.memory.ensure("reference", "aligned")
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
     page.queue(max_size=256)
@@ -249,15 +255,24 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         prevent_thread_lock=True,
         quiet=not block,
     )
-    if block:
-        _say_how_to_open(playground, address)
-        # What Docker and Spaces send to end a server; runs under way are then saved as they are.
-        signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            page.block_thread()
-        finally:
-            page.close()
-            if trainings:
-                trainings.close()
-            playground.close()
+    if not block:
+        playground.memory.ensure("reference", "aligned")
+        return page, address
+    _say_how_to_open(playground, address)
+    busy = trainings.running if trainings else lambda: None
+    stock = Stock(Arena(playground), playground.settings.prepared_battles, busy) if playground.catalogue.arena else None
+    # What Docker and Spaces send to end a server; runs under way are then saved as they are.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        playground.memory.ensure("reference", "aligned")
+        if stock:
+            stock.start()
+        page.block_thread()
+    finally:
+        page.close()
+        if stock:
+            stock.close()
+        if trainings:
+            trainings.close()
+        playground.close()
     return page, address
