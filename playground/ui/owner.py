@@ -19,7 +19,9 @@ from playground.ui.errors import in_words
 _FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("kto", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
 _TAKE = "file => { const a = document.createElement('a'); a.href = file.url; a.download = file.orig_name; a.click(); }"
 _LATEST, _VOTERS, _ACTS = 200, 20, 50
-_VOTE = ("created", "prompt", "method_a", "method_b", "choice", "reasons", "note", "hidden", "voter", "battle")
+_VOTE = ("battle", "created", "prompt", "method_a", "method_b", "choice", "reasons", "note", "hidden", "voter")
+_WIDTHS = [160, 110, 220, 150, 150, 90, 120, 140, 90, 160]
+"""Of these columns, in pixels; longer words break."""
 _VOTER = ("voter", "votes", "share", "last")
 _ACT = ("created", "act", "target", "reason")
 _SHORT = 80
@@ -53,7 +55,7 @@ class OwnerTab:
                 push = gr.Button("Push to the Hub", size="sm", min_width=110, visible=pushes)
             self.said = gr.Markdown("", elem_id="owner-said")
             gr.Markdown("## Votes\nA hidden vote is not counted and not exported, but it is not deleted.")
-            self.votes = self._table(_VOTE, "owner-votes")
+            self.votes = self._table(_VOTE, "owner-votes", wrap=True, column_widths=_WIDTHS)
             with gr.Row():
                 self.battle = gr.Textbox(label="Battle", lines=1, min_width=180, elem_id="owner-battle")
                 self.reason = gr.Textbox(label="Reason", lines=1, min_width=180, elem_id="owner-reason")
@@ -103,11 +105,9 @@ class OwnerTab:
         button.click(in_words(make), inputs, self.made, **quiet).success(None, self.made, None, js=_TAKE)
 
     @staticmethod
-    def _table(columns: tuple[str, ...], name: str) -> gr.Dataframe:
+    def _table(columns: tuple[str, ...], name: str, **more: Any) -> gr.Dataframe:
         headers = [column.replace("_", " ") for column in columns]
-        return gr.Dataframe(
-            headers=headers, interactive=False, show_label=False, max_height=320, wrap=True, elem_id=name
-        )
+        return gr.Dataframe(headers=headers, interactive=False, show_label=False, max_height=320, elem_id=name, **more)
 
     def opened(self, token: str | None) -> tuple:
         """What `shown` holds when the tab is chosen: nothing until the token was given."""
