@@ -63,6 +63,7 @@ THEME = gr.themes.Soft(
     block_label_text_color="*primary_700",
     checkbox_label_background_fill_selected="*primary_600",
     button_secondary_background_fill_hover_dark="*primary_600",
+    link_text_color_dark="*secondary_400",
     link_text_color_visited_dark="*secondary_400",
     input_border_width="1px",
     input_border_color=EDGE,
