@@ -3,7 +3,7 @@
 # make setup   what both begin with: .venv, and the embedded model in the cache folder
 # make bench   measure the ratios in docs/measurements.md
 # make space    put what a Hugging Face Space gets into build/space
-# make picture run the page and take the picture in the README
+# make pictures           run the page and take the pictures in the README and the docs
 # make figures draw the figures of docs/aspire.md and docs/ivg.md
 # make recorded          record the shipped runs again: RAIN, and EFT, CBS and IVG on the papers' tasks
 # make opening   record again what the page opens with: one prompt at thirteen λ
@@ -15,7 +15,7 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench space picture figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
+.PHONY: run setup test lint bench space pictures figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
 
 run: setup
 	$(BIN)/python app.py
@@ -58,8 +58,8 @@ space:
 	git archive HEAD -- README.md LICENSE CITATION.cff SECURITY.md app.py requirements.txt models.yaml adapters playground docs \
 		| tar -x -C build/space
 
-picture: setup browser
-	$(BIN)/python -m docs.picture
+pictures: setup browser
+	$(BIN)/python -m docs.pictures
 
 figures: setup browser
 	$(BIN)/python -m docs.figures
