@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -259,16 +259,17 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     if not block:
         playground.memory.ensure("reference", "aligned")
         return page, address
-    _say_how_to_open(playground, address)
     busy = trainings.running if trainings else lambda: None
     stock = Stock(Arena(playground), playground.settings.prepared_battles, busy) if playground.catalogue.arena else None
     # What Docker and Spaces send to end a server; runs under way are then saved as they are.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        playground.memory.ensure("reference", "aligned")
-        if stock:
-            stock.start()
-        page.block_thread()
+        _say_how_to_open(playground, address)
+        with suppress(KeyboardInterrupt):  # also while the model is loading
+            playground.memory.ensure("reference", "aligned")
+            if stock:
+                stock.start()
+            page.block_thread()
     finally:
         page.close()
         if stock:
