@@ -5,7 +5,7 @@
 # make space    put what a Hugging Face Space gets into build/space
 # make container          prove the Dockerfile in a clean chroot, as root, where no container engine is at hand
 # make hostile  send a thousand hostile inputs to a server and the command line
-# make picture run the page and take the picture in the README
+# make pictures           run the page and take the pictures in the README and the docs
 # make figures draw the figures of docs/aspire.md and docs/ivg.md
 # make recorded          record the shipped runs again: RAIN, and EFT, CBS and IVG on the papers' tasks
 # make opening   record again what the page opens with: one prompt at thirteen λ
@@ -17,7 +17,7 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench space container hostile picture figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
+.PHONY: run setup test lint bench space container hostile pictures figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
 
 run: setup
 	$(BIN)/python app.py
@@ -70,8 +70,8 @@ container: .venv/.tested
 hostile: .venv/.tested setup
 	$(BIN)/python -m tests.hostile
 
-picture: setup browser
-	$(BIN)/python -m docs.picture
+pictures: setup browser
+	$(BIN)/python -m docs.pictures
 
 figures: setup browser
 	$(BIN)/python -m docs.figures

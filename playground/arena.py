@@ -73,9 +73,10 @@ class Arena:
         return lanes[chosen[0]], lanes[chosen[1]]
 
     def battle(self, visitor: str, prompt: str | None = "", person: Person = NOBODY) -> dict[str, Any]:
-        """Run a battle to its end: {"battle", "prompt", "a", "b"}: a signed id and two answers, and nothing that tells
-        which method wrote which; `person` is who waits. Raises UserError, also when a lane failed: an outage is no
-        battle. Two equal answers are none either."""
+        """Hand out a battle: {"battle", "prompt", "a", "b"}: a signed id and two answers, and nothing that tells which
+        method wrote which; one that was prepared where no prompt is given, else one that is run to its end; `person` is
+        who waits. Raises UserError, also when a lane failed: an outage is no battle. Two equal answers are none
+        either."""
         *_, battle = self.begin(visitor, prompt, person)
         return battle
 
@@ -93,31 +94,43 @@ class Arena:
             raise UserError("The arena is full for this hour; come back later.")
         # What one address may take of the hour: invented visitors leave the rest to others.
         self.playground.crowd.count(person, "battles", max(1, self.spec.battles_an_hour_in_all // SHARE))
-        for _ in range(TRIES):
-            text = (prompt or "").strip() or self.fresh_prompt()
-            run = yield from self._run(text, person)
-            if len({lane["text"] for lane in run["lanes"]}) > 1:
-                break
-        else:
-            raise UserError("The methods gave equal answers; there is nothing to vote on. Try another prompt.")
-        category = next((p.category for p in self.spec.prompts if p.text == text), "own")
-        battle, first = secrets.token_hex(8), secrets.randbelow(2)
-        self.votes.add_battle(battle, run["id"], voter, first, category)
+        battle, first, own = secrets.token_hex(8), secrets.randbelow(2), (prompt or "").strip()
+        ready = None if own else self.votes.hand_out(battle, voter, first)
+        run = self.playground.open_run(ready) if ready else (yield from self._fresh(own, person))
+        if not ready:
+            self.votes.add_battle(battle, run["id"], voter, first, self.category(run["prompt"]))
         a, b = (run["lanes"][position]["text"] for position in (first, 1 - first))
-        yield {"battle": f"{battle}.{self._signature(battle, voter)}", "prompt": text, "a": a, "b": b}
+        yield {"battle": f"{battle}.{self._signature(battle, voter)}", "prompt": run["prompt"], "a": a, "b": b}
 
-    def _run(self, prompt: str, person: Person) -> Generator[int | None, None, RunRecord]:
-        """Two lanes on a prompt. Raises UserError."""
-        request = RunRequest.checked(
+    def category(self, prompt: str) -> str:
+        """That of a prompt from the pool; "own" for any other."""
+        return next((p.category for p in self.spec.prompts if p.text == prompt), "own")
+
+    def request(self, prompt: str) -> RunRequest:
+        """Two lanes on a prompt."""
+        return RunRequest.checked(
             prompt=prompt, lanes=self.pair(), seed=secrets.randbelow(2**31), max_new_tokens=self.spec.max_new_tokens
         )
-        with self.playground.crowd.enter(person, *size_of(request)) as ticket:
-            yield from ticket.places()
-            yield None
-            run = self.playground.compare(request, "arena", person, ticket.hold)
-        if any(lane["status"] != "done" for lane in run["lanes"]):
-            raise UserError("One of the two answers could not be written; nothing was counted. Ask for a new battle.")
-        return run
+
+    def is_battle(self, run: RunRecord) -> bool:
+        """Whether there is something to vote on: two whole answers that differ."""
+        return all(lane["status"] == "done" for lane in run["lanes"]) and _differ(run)
+
+    def _fresh(self, own: str, person: Person) -> Generator[int | None, None, RunRecord]:
+        """Two different answers, to this prompt or, if it is empty, to one from the pool. Raises UserError."""
+        for _ in range(TRIES):
+            request = self.request(own or self.fresh_prompt())
+            with self.playground.crowd.enter(person, *size_of(request)) as ticket:
+                yield from ticket.places()
+                yield None
+                run = self.playground.compare(request, "arena", person, ticket.hold)
+            if any(lane["status"] != "done" for lane in run["lanes"]):
+                raise UserError(
+                    "One of the two answers could not be written; nothing was counted. Ask for a new battle."
+                )
+            if _differ(run):
+                return run
+        raise UserError("The methods gave equal answers; there is nothing to vote on. Try another prompt.")
 
     def vote(
         self,
@@ -134,25 +147,10 @@ class Arena:
 
         Raises UserError for a battle that is unknown, another's, too old, or voted on, and for an unknown choice.
         """
-        voter = self.voter(visitor)
-        battle, _, signature = str(signed).partition(".")
-        if not hmac.compare_digest(signature.encode(), self._signature(battle, voter).encode()):
-            raise UserError("This battle is not yours, or its id was changed; ask for a new one.")
         if choice not in CHOICES:
             raise UserError(f"The vote is {shown(choice)}; it must be one of: {', '.join(CHOICES)}.")
-        reasons, note = reasons or [], note or ""
-        if not isinstance(reasons, list) or not isinstance(note, str):
-            raise UserError("The reasons must be a list of texts, and the note a text.")
-        if bad := [reason for reason in reasons if reason not in REASONS]:
-            raise UserError(f"The reason {shown(bad[0])} is not known; choose from: {', '.join(REASONS)}.")
-        if len(note) > MAX_NOTE:
-            raise UserError(f"The note is {len(note):,} characters long; at most {MAX_NOTE:,} are kept.")
-        row = self.votes.battle(battle)
-        if row["voter"] != voter:
-            raise UserError("This battle is not yours; ask for a new one.")
-        if datetime.now(UTC) - datetime.fromisoformat(row["created"]) > VALID:
-            raise UserError("This battle is more than a day old; ask for a new one.")
-        self.votes.vote(battle, choice, reasons, note, way)
+        row, (reasons, note) = self._theirs(visitor, signed), _checked(reasons, note)
+        self.votes.vote(row["id"], choice, reasons, note, way)
         run = self.playground.open_run(row["run"])
         sides = [run["lanes"][position] for position in (row["first"], 1 - row["first"])]
         return {"choice": choice, "run": run["id"]} | {
@@ -162,6 +160,12 @@ class Arena:
             for side, lane in zip("ab", sides, strict=True)
         }
 
+    def explain(self, visitor: str, signed: str, reasons: list[str] | None, note: str | None) -> None:
+        """Keep the reasons and the note of a vote that this visitor has given; they take the place of those before.
+        Raises UserError."""
+        battle = self._theirs(visitor, signed)
+        self.votes.explain(battle["id"], *_checked(reasons, note))
+
     def label(self, method: str, options: dict[str, Any]) -> str:
         """A lane's name in the leaderboard."""
         try:
@@ -170,6 +174,19 @@ class Arena:
             fields = {}
         known = {name: value for name, value in options.items() if name in fields}
         return lane_label(method, known, {name: field.default for name, field in fields.items()})
+
+    def _theirs(self, visitor: str, signed: str) -> dict[str, Any]:
+        """The row of a battle that was given to this visitor within a day. Raises UserError."""
+        voter = self.voter(visitor)
+        battle, _, signature = str(signed).partition(".")
+        if not hmac.compare_digest(signature.encode(), self._signature(battle, voter).encode()):
+            raise UserError("This battle is not yours, or its id was changed; ask for a new one.")
+        row = self.votes.battle(battle)
+        if row["voter"] != voter:
+            raise UserError("This battle is not yours; ask for a new one.")
+        if datetime.now(UTC) - datetime.fromisoformat(row["created"]) > VALID:
+            raise UserError("This battle is more than a day old; ask for a new one.")
+        return row
 
     def leaderboard(self, category: str = "", reason: str = "", adjust: tuple[str, ...] = ()) -> dict[str, Any]:
         """Strengths from all votes that the settings count, or those on one category of prompts, or those given for one
@@ -198,6 +215,22 @@ class Arena:
 
     def _signature(self, battle: str, voter: str) -> str:
         return hmac.new(self._secret.encode(), f"{battle} {voter}".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _differ(run: RunRecord) -> bool:
+    return len({lane["text"] for lane in run["lanes"]}) > 1
+
+
+def _checked(reasons: list[str] | None, note: str | None) -> tuple[list[str], str]:
+    """What a vote is explained with. Raises UserError."""
+    reasons, note = reasons or [], note or ""
+    if not isinstance(reasons, list) or not isinstance(note, str):
+        raise UserError("The reasons must be a list of texts, and the note a text.")
+    if bad := [reason for reason in reasons if reason not in REASONS]:
+        raise UserError(f"The reason {shown(bad[0])} is not known; choose from: {', '.join(REASONS)}.")
+    if len(note) > MAX_NOTE:
+        raise UserError(f"The note is {len(note):,} characters long; at most {MAX_NOTE:,} are kept.")
+    return reasons, note
 
 
 def _variance(wins: float, losses: float) -> float:

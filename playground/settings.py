@@ -109,6 +109,8 @@ class Settings:
     """The licence under which votes are given and exported."""
     consent: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_CONSENT") or _CONSENT)
     """What voters agree to; {licence} stands for the licence."""
+    prepared_battles: int = field(default_factory=lambda: _number("PLAYGROUND_PREPARED", 3, 0))
+    """How many battles of the arena are kept ready for those who come next; 0: each is written when it is asked for."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))
 
     @property

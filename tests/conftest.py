@@ -7,6 +7,7 @@ import shutil
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("PLAYGROUND_PREPARED", "0")  # tests of the page wait for their own runs alone
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core; more threads would only wait for one another
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

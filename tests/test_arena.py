@@ -13,6 +13,7 @@ import pytest
 from playground import cli
 from playground.arena import Arena
 from playground.errors import UserError
+from playground.prepared import Stock
 from playground.requests import LaneRequest
 from playground.service import Person, Playground
 from playground.settings import Settings
@@ -57,6 +58,48 @@ def test_a_vote_counts_once_and_reveals_who_wrote_what(arena):
     assert "me" not in row["voter"]
     assert row["models_a"]
     assert row["software"].startswith("realign-playground")
+
+
+def test_a_prepared_battle_is_handed_out_once_and_writes_nothing(arena, tiny_catalogue, monkeypatch):
+    stock = Stock(arena, 3)
+    while arena.votes.prepared() < 2:  # two methods may give equal answers, which are no battle
+        stock.prepare()
+    kept = arena.playground.database.db["runs"].count
+    assert kept == 2, "nothing is left of what was no battle"
+    other = VoteStore(Connection(arena.playground.settings.database))  # of another process
+    handed = [other.hand_out("theirs", "v", 0)]
+    monkeypatch.setattr(arena.playground, "compare", lambda *_: pytest.fail("nothing is written"))
+    battle = arena.battle("me")
+    handed.append(arena.votes.battle(battle["battle"].split(".")[0])["run"])
+    assert len(set(handed)) == 2
+    assert arena.votes.prepared() == 0 and other.hand_out("more", "v", 0) is None
+    assert battle["prompt"] in [p.text for p in arena.spec.prompts]
+    assert arena.vote("me", battle["battle"], "a")["run"] == handed[1]
+    [row] = arena.votes.rows()
+    assert row["category"] == arena.category(row["prompt"]) != "own"
+    with pytest.raises(UserError, match="not yours"):
+        arena.vote("you", battle["battle"], "b")
+
+
+def test_preparing_makes_way_for_people_and_leaves_nothing(arena):
+    stock = Stock(arena, 3)
+    with arena.playground.crowd.enter(Person("somebody", ""), 1, 1):
+        assert not stock.prepare()
+    assert not stock._idle(), "somebody was here a moment ago"
+    assert arena.votes.prepared() == arena.playground.database.db["runs"].count == 0
+
+
+def test_reasons_are_given_after_the_vote_by_who_voted(arena):
+    signed = arena.battle("me", "the fox")["battle"]
+    with pytest.raises(UserError, match="no vote yet"):
+        arena.explain("me", signed, ["safer"], "")
+    arena.vote("me", signed, "a", ["safer"])
+    arena.explain("me", signed, ["better written"], "it rhymes")
+    for visitor, reasons, words in (("you", [], "not yours"), ("me", ["prettier"], "prettier")):
+        with pytest.raises(UserError, match=words):
+            arena.explain(visitor, signed, reasons, "")
+    [row] = arena.votes.rows()
+    assert (row["choice"], row["reasons"], row["note"]) == ("a", ["better written"], "it rhymes")
 
 
 def test_which_lane_is_shown_first_is_chance(arena):

@@ -44,6 +44,7 @@ MAY = {
         "evaluation",
         "training",
         "arena",
+        "prepared",
         "selective",
         "ranking",
         "store",
@@ -53,6 +54,7 @@ MAY = {
     "bench": PLAIN | {"service", "requests", "models", "engine", "load"},
     "ranking": PLAIN,
     "arena": PLAIN | {"service", "requests", "decoders", "store", "ranking"},
+    "prepared": PLAIN | {"arena", "service"},
     "selective": PLAIN | {"service", "requests", "decoders", "scorers", "store", "models", "questions"},
     "experiment": PLAIN | {"service", "requests", "training", "evaluation", "figures", "models"},
     "cli": PLAIN

@@ -122,12 +122,16 @@ def test_parts_may_be_taken_in_any_order_and_many_times(server, tmp_path):
         if turn == 20:
             one.votes.forget("v1")
         one.snapshots.attempt()
+        if turn % 5 == 4 and one.votes.rows(battles=[f"{turn}"]):
+            one.votes.explain(f"{turn}", ["safer"], "said after the vote was saved")
+    one.snapshots.attempt()
     contents = [(path.name, unpack(path.read_bytes())) for path in parts(tmp_path / "outside")]
     for _ in range(4):
         two = server(Folder(tmp_path / "empty"))
         for name, records in rng.sample(contents, len(contents)) + contents[:5]:
             two.snapshots.store.take(name, records)
         assert two.state() == one.state()
+    assert any(row["note"] for row in two.votes.rows())
     assert {row["voter"] for row in one.votes.rows(voter="v1")} == {"v1"}, "who was deleted may vote again"
 
 

@@ -20,7 +20,8 @@ def training_figure(journal: dict[str, Any]) -> go.Figure:
     means = [sum(part) / len(part) for n in steps if (part := losses[max(0, n - _SMOOTH) : n])]
     titles = ["loss", *(f"{name} on held-out rows" for name in curves)]
     figure = make_subplots(rows=1, cols=len(titles), subplot_titles=titles, horizontal_spacing=0.08)
-    line = {"mode": "lines", "showlegend": False}
+    # A line needs two points; the first step alone is a dot.
+    line = {"mode": "lines" if len(losses) > 1 else "markers", "showlegend": False}
     figure.add_trace(go.Scatter(x=steps, y=losses, line={"color": GREY, "width": 1}, **line), row=1, col=1)
     figure.add_trace(go.Scatter(x=steps, y=means, line={"color": BLUE, "width": 3}, **line), row=1, col=1)
     for column, points in enumerate(curves.values(), 2):

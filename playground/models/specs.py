@@ -170,6 +170,8 @@ class VariantSpec(_Strict):
     learned: tuple[Path, ...] = ()
     """More folders of what it has learned; what each holds is told by its files (`KINDS`)."""
     prefix: str | None = None
+    called: str = ""
+    """What the arena calls it in plain words, before "model"; else its name."""
     writes: bool = True
     """Whether lanes may write with it; else it is there to judge."""
 

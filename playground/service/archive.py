@@ -49,6 +49,10 @@ class Archive:
         """A saved run by its id. Raises UserError."""
         return self.store.load(run_id) | {"notice": None}
 
+    def forget(self, run_id: str) -> None:
+        """Delete a saved run."""
+        self.store.delete(run_id)
+
     def recent(self, origin: str | None, search: str = "") -> list[dict[str, str]]:
         """The newest saved runs, of one origin or of all."""
         return self.store.recent(origin, search)

@@ -100,6 +100,7 @@ class Crowd:
         self.unread_since: Callable[[str], float | None] = lambda session: None
         self._tickets: list[Ticket] = []
         self._done: dict[tuple[str, str], deque[float]] = defaultdict(deque)
+        self._last_left = float("-inf")
         self._lock = threading.Condition()
         self._guard: threading.Thread | None = None
 
@@ -107,6 +108,11 @@ class Crowd:
     def under_way(self) -> int:
         """How many runs there are, those that wait too."""
         return len(self._tickets)
+
+    @property
+    def idle_seconds(self) -> float:
+        """For how long nobody has run anything."""
+        return 0.0 if self._tickets else time.monotonic() - self._last_left
 
     @contextmanager
     def enter(self, person: Person, lanes: int, tokens: int) -> Iterator[Ticket]:
@@ -127,6 +133,7 @@ class Crowd:
             ticket.stop()
             with self._lock:
                 self._tickets.remove(ticket)
+                self._last_left = time.monotonic()
                 self._let_in()
 
     def places_of(self, ticket: Ticket) -> Iterator[int]:

@@ -23,6 +23,8 @@ class Memory:
 
     def __init__(self, settings: Settings, catalogue: Catalogue, engine: Engine, progress: Progress):
         self.settings, self.catalogue, self.engine, self.progress = settings, catalogue, engine, progress
+        self.loading: tuple[float, str] = (0.0, "waiting")
+        """What was loaded last, or is being loaded, for all who wait for it: (share, words)."""
         self._runners: dict[str, Runner] = {}
         self._ready: set[str] = set()
         self._loading = threading.Lock()
@@ -58,7 +60,7 @@ class Memory:
                 if name in self._ready:
                     continue
                 if spec.model not in self._runners:
-                    self._runners[spec.model] = self._load(spec.model, progress or self.progress)
+                    self._runners[spec.model] = self._load(spec.model, self._told(progress))
                 runner = self._runners[spec.model]
                 if spec.folders:
                     in_a_thread_that_ends(partial(runner.loaded.attach, name, *spec.folders))
@@ -73,10 +75,17 @@ class Memory:
             with self._loading:
                 if not self.are_readers_ready(name):
                     device = pick_device(self.settings.device)
-                    load = partial(
-                        load_reader, name, self.catalogue, self.settings.cache, device, progress or self.progress
-                    )
+                    load = partial(load_reader, name, self.catalogue, self.settings.cache, device, self._told(progress))
                     self.engine.add_reader(name, in_a_thread_that_ends(load))
+
+    def _told(self, progress: Progress | None) -> Progress:
+        """A progress that is noted for everybody, too."""
+
+        def tell(share: float, what: str) -> None:
+            self.loading = share, what
+            (progress or self.progress)(share, what)
+
+        return tell
 
     def _load(self, model: str, progress: Progress) -> Runner:
         def load() -> Runner:

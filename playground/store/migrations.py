@@ -131,3 +131,16 @@ def m009_outbox(db: Database) -> None:
         db.execute(f"""
             create trigger outbox_{kind} after insert on {kind}
             begin insert into outbox (kind, row) values ('{kind}', new.rowid); end""")
+    db.execute("""
+        create trigger outbox_explained after update of reasons, note on votes
+        begin insert into outbox (kind, row) values ('votes', new.rowid); end""")
+
+
+def m010_prepared_battles(db: Database) -> None:
+    """Runs that were written while nobody waited, each for one battle."""
+    db["prepared"].create(
+        {"run": str, "category": str, "created": str},
+        pk="run",
+        foreign_keys=[("run", "runs", "id")],
+        not_null={"category", "created"},
+    )

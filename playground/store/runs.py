@@ -38,6 +38,12 @@ class RunStore:
             self._db["runs"].insert(row)
             self._db["lanes"].insert_all(lanes)
 
+    def delete(self, run_id: str) -> None:
+        """Delete a run, if there is one of that id."""
+        with self._writing():
+            self._db.execute("delete from lanes where run = ?", [run_id])
+            self._db.execute("delete from runs where id = ?", [run_id])
+
     def has(self, run_id: str) -> bool:
         """Whether there is a run of that id."""
         with self._reading():

@@ -2,8 +2,8 @@
 
 A part is a text: a line with FORMAT and the checksum of what follows, then one record a line. A record is a vote (as a
 flat row), a judgement, an act of the owner, or a deletion. Parts may be taken in any order and any number of times:
-votes are known by their battle, of judgements and acts the newest one holds, and a deletion holds for all that is
-older than it. Triggers of the database keep an outbox of what no part has yet.
+votes are known by their battle (reasons may follow), of judgements and acts the newest one holds, and a deletion holds
+for all that is older than it. Triggers of the database keep an outbox of what no part has yet.
 """
 
 from __future__ import annotations
@@ -251,6 +251,11 @@ class SnapshotStore:
                 if self._deleted("voter", vote["voter"], vote["created"]):
                     return False
                 new = self._votes.insert(vote, "import" if record.imported else "arena")
+                if not new and (vote["reasons"] or vote["note"]):  # they may follow a vote
+                    self._db.execute(
+                        "update votes set reasons = ?, note = ? where battle = ?",
+                        [json.dumps(vote["reasons"]), vote["note"], vote["battle"]],
+                    )
                 self._hide(vote["battle"])
                 return new
             case JudgementRecord():

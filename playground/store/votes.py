@@ -66,6 +66,27 @@ class VoteStore:
         with self._writing():
             self._db["battles"].insert(row)
 
+    def prepare(self, run: str, category: str = "") -> None:
+        """Keep a saved run as a battle for whoever asks next."""
+        with self._writing():
+            self._db["prepared"].insert({"run": run, "category": category, "created": now()})
+
+    def prepared(self) -> int:
+        """How many battles are ready."""
+        with self._reading():
+            return self._db["prepared"].count
+
+    def hand_out(self, battle: str, voter: str, first: int) -> str | None:
+        """Give the oldest battle that is ready to this voter, as `add_battle` would, and to nobody else: other
+        processes wait for the transaction. Returns its run; None where none is ready."""
+        with self._writing():
+            oldest = "delete from prepared where run = (select run from prepared order by created limit 1)"
+            for run, category in self._db.execute(f"{oldest} returning run, category").fetchall():
+                row = {"id": battle, "run": run, "voter": voter, "created": now(), "first": first, "category": category}
+                self._db["battles"].insert(row)
+                return run
+        return None
+
     def battle(self, battle: str) -> dict[str, Any]:
         """A battle's row. Raises UserError if there is none."""
         with self._reading():
@@ -90,6 +111,15 @@ class VoteStore:
         except sqlite3.IntegrityError:
             raise UserError("This battle has been voted on; a vote counts once. Ask for the next one.") from None
 
+    def explain(self, battle: str, reasons: list[str], note: str) -> None:
+        """Keep why a vote was given, in place of what was said before. Raises UserError if there is no vote."""
+        with self._writing():
+            changed = self._db.execute(
+                "update votes set reasons = ?, note = ? where battle = ?", [json.dumps(reasons), note, battle]
+            ).rowcount
+        if not changed:
+            raise UserError("This battle has no vote yet; reasons are given with a vote or after it.")
+
     def counts_since(self, when: str, voter: str | None = None) -> int:
         """Battles begun since a time, by one voter or by all."""
         where, values = "created >= ?", [when]
@@ -97,6 +127,11 @@ class VoteStore:
             where, values = f"{where} and voter = ?", [when, voter]
         with self._reading():
             return next(self._db.query(f"select count(*) as n from battles where {where}", values))["n"]
+
+    def count(self) -> int:
+        """How many votes there are that are not hidden."""
+        with self._reading():
+            return self._db["votes"].count_where("not hidden")
 
     def compared(self) -> list[dict[str, Any]]:
         """How often which lanes met and how it ended: {"method_a", "options_a", "method_b", "options_b", "choice",
@@ -119,10 +154,11 @@ class VoteStore:
         return self._read(query, category=category, reason=reason, ways=json.dumps(ways))
 
     def latest(self, count: int) -> list[dict[str, Any]]:
-        """The newest votes, hidden ones too, in short: {"battle", "created", "voter", "method_a", "method_b", "choice",
-        "prompt", "note", "hidden"}."""
+        """The newest votes, hidden ones too, in short: {"battle", "created", "voter", "method_a", "options_a" (a JSON
+        text), "method_b", "options_b", "choice", "reasons" (a JSON text), "prompt", "note", "hidden"}."""
         return self._read(
-            f"""select b.id as battle, v.created, b.voter, {_columns("method")}, v.choice, r.prompt, v.note, v.hidden
+            f"""select b.id as battle, v.created, b.voter, {_columns("method", "options")}, v.choice, v.reasons,
+                   r.prompt, v.note, v.hidden
             from {_JOINED} join runs r on r.id = b.run order by v.created desc, v.rowid desc limit :count""",
             count=count,
         )

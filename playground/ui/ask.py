@@ -43,11 +43,11 @@ class AskTab:
         with gr.Row(equal_height=False, elem_id="asking"):
             with gr.Column(scale=2, min_width=300):
                 self.question = gr.Textbox(
-                    label="Question", placeholder="Ask something, or pick an example", lines=1, elem_id="question"
+                    label="Question", placeholder="Ask for a fact, or pick an example", lines=1, elem_id="question"
                 )
                 self.context = gr.Textbox(
                     label="Passage (optional)",
-                    placeholder="The text in which the answer stands",
+                    placeholder="A text that holds the answer; without one the model answers from memory",
                     lines=3,
                     max_lines=3,
                     elem_id="context",
@@ -122,7 +122,7 @@ class AskTab:
         )
         self.percent.input(**look_up, **often)
         for option in self.options:
-            option.change(in_words(self.chosen), self.decided_by, self.shown, **often)
+            option.change(in_words(self.chosen), self.decided_by, self.shown, **often, **in_turn)
         self.beams.select(in_words(self.judge), [visitor, self.answered], self.beams, **quiet).success(
             *placed, **quiet, **in_turn
         )
@@ -170,7 +170,7 @@ class AskTab:
         if way != _BY_THRESHOLD:
             threshold = self.look_up(way, percent, threshold, *options)
         elif calibration and threshold == LOWEST:
-            threshold = calibration.threshold
+            threshold = shortest(calibration.threshold, _points(calibration, [])[0])
         return gr.update(choices=self.selective.models()), threshold, *self.placed(threshold, *options)
 
     def chosen(self, way: str, percent: float | None, threshold: float, *options: Any) -> tuple:
@@ -184,8 +184,7 @@ class AskTab:
         points, count, _ = _points(*self._known(self._named(options)))
         if not points:
             raise UserError(f"No threshold can be looked up. {_how_to_calibrate()}")
-        found = point_for(points, count, **{way: (percent or 0) / 100}).threshold
-        return round(math.floor(found / _STEP) * _STEP, 3)  # down to a step of the slider: it lets through as much
+        return shortest(point_for(points, count, **{way: (percent or 0) / 100}).threshold, points)
 
     def placed(self, threshold: float, *options: Any) -> tuple:
         """(what a threshold means, chart)."""
@@ -232,6 +231,16 @@ def _points(calibration: Calibration | None, marks: list[dict[str, Any]]) -> tup
     if calibration:
         return calibration.curves[calibration.measure], calibration.n, f"{calibration.n:,} questions of the calibration"
     return marked_curve(marks), len(marks), f"{len(marks):,} answers marked by people here"
+
+
+def shortest(threshold: float, points: list[Point]) -> float:
+    """The threshold with few decimals, for people to read: rounded down, and only as far as it decides every answer of
+    the curve as before."""
+    for decimals in range(3, 12):
+        short = math.floor(round(threshold * 10**decimals, 6)) / 10**decimals
+        if not any(short <= point.threshold < threshold for point in points):
+            return short
+    return threshold
 
 
 def _view(name: str) -> DataView:

@@ -210,6 +210,7 @@ function drawTokens(lane, data) {
     token.classList.toggle('given', i < data.begin);
     token.classList.toggle('negative', heat < 0);
     token.dataset.at = i;
+    if (!token.textContent.trim()) token.setAttribute('aria-label', visible(token.textContent));
     token.tabIndex = -1;
     token.setAttribute('role', 'button');
     token.setAttribute('aria-pressed', 'false');
@@ -308,6 +309,7 @@ function drawLane(lane, data) {
   lane.state.className = 'state ' + data.status;
   // A search may hold an answer that has ended while it looks for a better one.
   lane.state.textContent = data.finish && ['done', 'stopped'].includes(data.status) ? ENDS[data.finish] || data.finish : STATES[data.status];
+  if (['waiting', 'writing'].includes(data.status)) lane.root.classList.add('live');
   lane.progress.max = data.limit;
   lane.progress.value = data.status === 'done' ? data.limit : data.length;
   lane.progress.setAttribute('aria-label', `${data.length} of at most ${data.limit} tokens`);

@@ -16,11 +16,12 @@ import gradio as gr
 from playground.decoders import DECODERS
 from playground.errors import UserError, shown
 from playground.figures.price import price_figure
+from playground.models.fetch import no_progress
 from playground.record import RunRecord
 from playground.requests import MAX_LANES, MAX_NEW_TOKENS, LaneRequest, RunRequest
 from playground.service import Playground, Ticket, size_of
 from playground.ui.board import Board, snapshot
-from playground.ui.controls import chosen, control, offer
+from playground.ui.controls import Slider, chosen, control, offer
 from playground.ui.errors import asked, in_words
 from playground.ui.examples import EXAMPLES, FIRST_EXAMPLES, TASK_EXAMPLES
 from playground.ui.lanes import (
@@ -94,7 +95,7 @@ class CompareTab:
                 )
                 with gr.Row():
                     self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, min_width=100, interactive=True)
-                    self.length = gr.Slider(
+                    self.length = Slider(
                         1,
                         MAX_NEW_TOKENS,
                         96,
@@ -400,14 +401,12 @@ class CompareTab:
         page is free at once, and the loading goes on for whoever asks next."""
         if self.playground.is_ready_for(wanted.lanes):
             return
-        state = {"share": 0.0, "what": "loading"}
         one = ThreadPoolExecutor(1)
-        loading = one.submit(
-            self.playground.load_for, wanted.lanes, lambda share, what: state.update(share=share, what=what)
-        )
+        loading = one.submit(self.playground.load_for, wanted.lanes, no_progress)
         one.shutdown(wait=False)
         while not loading.done() and not ticket.stopped:
-            yield {"loading": dict(state)}, gr.skip()
+            share, what = self.playground.memory.loading
+            yield {"loading": {"share": share, "what": f"The model is loading: {what}"}}, gr.skip()
             time.sleep(0.3)
         if ticket.stopped:
             yield None, gr.skip()

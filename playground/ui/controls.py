@@ -9,6 +9,17 @@ import gradio as gr
 _SLIDERS_UP_TO = 256
 
 
+class Slider(gr.Slider):
+    """One that lets the server see a number beyond its ends, as long as it is being typed: what is checked after it
+    says in a sentence what is wrong. Gradio itself would answer with an error of the server for every key."""
+
+    def get_block_name(self) -> str:
+        return "slider"
+
+    def preprocess(self, payload: float) -> float:
+        return payload
+
+
 def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Component:
     """The component that edits one option. `schema` is the field's JSON Schema; `value` what it starts with."""
     common = {
@@ -34,7 +45,7 @@ def control(name: str, schema: dict[str, Any], value: Any) -> gr.components.Comp
     step = 1 if whole else 0.05 if round(schema.get("default", 0) / 0.05, 6).is_integer() else 0.01
     if "exclusiveMinimum" in schema:  # sliders know inclusive bounds only
         low, step = low + 0.01, 0.01
-    return gr.Slider(low, high, step=step, **common)
+    return Slider(low, high, step=step, **common)
 
 
 def offer(schema: dict[str, Any], models: list[str]) -> None:

@@ -19,7 +19,9 @@ from playground.ui.errors import asked, in_words
 _FILES = (("rrhf", "jsonl"), ("trl", "jsonl"), ("kto", "jsonl"), ("csv", "csv"), ("parquet", "parquet"))
 _TAKE = "file => { const a = document.createElement('a'); a.href = file.url; a.download = file.orig_name; a.click(); }"
 _LATEST, _VOTERS, _ACTS = 200, 20, 50
-_VOTE = ("created", "method_a", "method_b", "choice", "prompt", "note", "hidden", "voter", "battle")
+_VOTE = ("battle", "created", "prompt", "method_a", "method_b", "choice", "reasons", "note", "hidden", "voter")
+_WIDTHS = [160, 110, 220, 150, 150, 90, 120, 140, 90, 160]
+"""Of these columns, in pixels; longer words break."""
 _VOTER = ("voter", "votes", "share", "last")
 _ACT = ("created", "act", "target", "reason")
 _SHORT = 80
@@ -41,7 +43,7 @@ class OwnerTab:
         self.made = gr.File(visible="hidden")
         with gr.Column(visible=False) as inside:
             self.burst = gr.Markdown("", elem_id="owner-burst")
-            gr.Markdown("### Download")
+            gr.Markdown("## Download")
             with gr.Row():
                 self.method = gr.Dropdown([], label="Method", min_width=140, elem_id="owner-method")
                 self.since = gr.Textbox(label="Since (date)", placeholder="2026-11-22", lines=1, min_width=120)
@@ -53,14 +55,14 @@ class OwnerTab:
                 pushes = bool(self.settings.votes_repository)
                 push = gr.Button("Push to the Hub", size="sm", min_width=110, visible=pushes)
             self.said = gr.Markdown("", elem_id="owner-said")
-            gr.Markdown("### Votes\nA hidden vote is not counted and not exported, but it is not deleted.")
-            self.votes = self._table(_VOTE, "owner-votes")
+            gr.Markdown("## Votes\nA hidden vote is not counted and not exported, but it is not deleted.")
+            self.votes = self._table(_VOTE, "owner-votes", wrap=True, column_widths=_WIDTHS)
             with gr.Row():
                 self.battle = gr.Textbox(label="Battle", lines=1, min_width=180, elem_id="owner-battle")
                 self.reason = gr.Textbox(label="Reason", lines=1, min_width=180, elem_id="owner-reason")
                 hide = gr.Button("Hide", min_width=80, elem_id="owner-hide")
                 show = gr.Button("Show again", min_width=80)
-            gr.Markdown("### Voters\nOne voter with a large share of all votes can decide the ranking.")
+            gr.Markdown("## Voters\nOne voter with a large share of all votes can decide the ranking.")
             self.voters = self._table(_VOTER, "owner-voters")
             with gr.Row():
                 self.voter = gr.Textbox(label="Voter", lines=1, min_width=180, elem_id="owner-voter")
@@ -72,7 +74,7 @@ class OwnerTab:
                 keep = gr.Button("No, keep", size="sm", min_width=90)
             forgotten = gr.Markdown("", elem_id="owner-forgotten")
             gr.Markdown(
-                "### Snapshots\nVotes, judgements and your acts, saved outside of this server. What was deleted is in "
+                "## Snapshots\nVotes, judgements and your acts, saved outside of this server. What was deleted is in "
                 "older files until you write all anew."
             )
             self.snapshots = gr.Textbox(
@@ -81,7 +83,7 @@ class OwnerTab:
             with gr.Row(visible=bool(self.settings.snapshots)):
                 save = gr.Button("Save now", size="sm", min_width=110, elem_id="owner-save")
                 compact = gr.Button("Write all anew", size="sm", min_width=110, elem_id="owner-compact")
-            gr.Markdown("### Log")
+            gr.Markdown("## Log")
             self.acts = self._table(_ACT, "owner-acts")
         self.shown = [inside, self.method, self.votes, self.voters, self.acts, self.snapshots, self.burst]
         for entered in (enter.click, self.token.submit):
@@ -116,9 +118,9 @@ class OwnerTab:
         button.click(in_words(make), inputs, self.made, **quiet).success(None, self.made, None, js=_TAKE)
 
     @staticmethod
-    def _table(columns: tuple[str, ...], name: str) -> gr.Dataframe:
+    def _table(columns: tuple[str, ...], name: str, **more: Any) -> gr.Dataframe:
         headers = [column.replace("_", " ") for column in columns]
-        return gr.Dataframe(headers=headers, interactive=False, show_label=False, max_height=320, elem_id=name)
+        return gr.Dataframe(headers=headers, interactive=False, show_label=False, max_height=320, elem_id=name, **more)
 
     def opened(self, token: str | None) -> tuple:
         """What `shown` holds when the tab is chosen: nothing until the token was given."""
@@ -131,7 +133,8 @@ class OwnerTab:
         compared = votes.compared()
         methods = sorted({row[f"method_{side}"] for row in compared for side in "ab"})
         voters = [row | {"share": f"{row['share']:.1%}"} for row in votes.voters(_VOTERS)]
-        tables = [(votes.latest(_LATEST), _VOTE), (voters, _VOTER), (votes.acts()[:_ACTS], _ACT)]
+        latest = [row | self._labels(row) for row in votes.latest(_LATEST)]
+        tables = [(latest, _VOTE), (voters, _VOTER), (votes.acts()[:_ACTS], _ACT)]
         return (
             gr.update(visible=True),
             gr.update(choices=[("any method", ""), *methods], value=""),
@@ -139,6 +142,13 @@ class OwnerTab:
             self.arena.playground.snapshots.said(),
             self.arena.burst(),
         )
+
+    def _labels(self, row: dict[str, Any]) -> dict[str, str]:
+        """A vote's methods with their options, as the leaderboard names them, and its reasons in words."""
+        return {
+            f"method_{side}": self.arena.label(row[f"method_{side}"], json.loads(row[f"options_{side}"]))
+            for side in "ab"
+        } | {"reasons": ", ".join(json.loads(row["reasons"]))}
 
     def hide(self, token: str, battle: str, reason: str, hidden: bool) -> tuple:
         """Hide a vote, or show it again; the reason is logged."""

@@ -25,6 +25,29 @@ document.addEventListener('click', e => {
 document.addEventListener('click', e => {
   if (e.target.closest('#run')) document.querySelectorAll('.toast-close.error').forEach(button => button.click());
 });
+// A word at the foot of the page, also for those who only hear it.
+function say(words) {
+  const said = document.querySelector('#said') || document.body.appendChild(Object.assign(document.createElement('p'), { id: 'said' }));
+  said.setAttribute('role', 'status');
+  said.textContent = words;
+  clearTimeout(said.timer);
+  said.timer = setTimeout(() => { said.textContent = ''; }, 8000);
+}
+// Gradio puts a number beside a slider back between its ends without a word.
+document.addEventListener('blur', e => {
+  const { target: field } = e, name = field.getAttribute?.('aria-label')?.match(/^number input for (.*)/)?.[1];
+  if (!name || Number.isNaN(field.valueAsNumber)) return;
+  const [value, low, high] = [field.valueAsNumber, +field.min, +field.max], used = Math.min(high, Math.max(low, value));
+  if (used !== value) say(`${name} goes from ${low.toLocaleString()} to ${high.toLocaleString()}: instead of ${value.toLocaleString()}, ${used.toLocaleString()} is used.`);
+}, true);
+// Gradio calls a list open that is hidden because the focus has gone on.
+for (const event of ['focusin', 'focusout', 'click', 'keyup']) document.addEventListener(event, e => {
+  const field = e.target;
+  if (field.matches?.('[role=combobox]')) setTimeout(() => {
+    const list = document.getElementById(field.getAttribute('aria-controls'));
+    field.setAttribute('aria-expanded', String(Boolean(list?.offsetParent)));
+  }, 50);
+});
 // Keys of the whole page: Ctrl + Enter runs what the open tab is for, Escape stops.
 const visible = selector => [...document.querySelectorAll(selector)].find(node => node.offsetParent);
 document.addEventListener('keydown', e => {

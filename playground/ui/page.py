@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import gradio as gr
@@ -17,6 +17,7 @@ from gradio.routes import App
 from playground.arena import Arena
 from playground.errors import UserError
 from playground.models.fetch import bar
+from playground.prepared import Stock
 from playground.selective import METHOD as ANSWERING
 from playground.selective import Selective
 from playground.service import Playground
@@ -57,6 +58,12 @@ THEME = gr.themes.Soft(
     button_primary_background_fill_hover_dark="*primary_700",
     input_placeholder_color="*neutral_500",
     input_placeholder_color_dark="*neutral_400",
+    color_accent="*primary_600",
+    block_label_text_color="*primary_700",
+    checkbox_label_background_fill_selected="*primary_600",
+    button_secondary_background_fill_hover_dark="*primary_600",
+    link_text_color_dark="*secondary_400",
+    link_text_color_visited_dark="*secondary_400",
     input_border_width="1px",
     input_border_color=EDGE,
     input_border_color_dark=EDGE_DARK,
@@ -162,7 +169,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         gr.api(compare_endpoint(playground, compare.sessions), api_name="compare", concurrency_limit=None)
         gr.api(playground.methods, api_name="methods")
         if arena:
-            arena_tab.select(in_words(battles.ranked), battles.which, battles.shown, **quiet)
+            arena_tab.select(in_words(battles.opened), battles.which, [battles.board, *battles.shown], **quiet)
             battle, vote = arena_endpoints(arena)
             gr.api(visitor_endpoint, api_name="visitor")
             gr.api(battle, api_name="battle", concurrency_limit=None)
@@ -207,13 +214,13 @@ def _interrupt(*_) -> None:
 
 
 def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playground | None = None, block: bool = True):
-    """Load the embedded model and serve the page. Without a port one is found. Returns (page, local address) when not
-    blocking. Raises UserError if the port is taken."""
+    """Serve the page, and load the embedded model while it opens: what is recorded needs none. Without a port one is
+    found. Returns (page, local address) when not blocking. Raises UserError if the port is taken or the model cannot
+    be loaded."""
     if port is not None:
         _check_free(host, port)
     playground = playground or Playground(progress=bar)
     playground.snapshots.start()
-    playground.memory.ensure("reference", "aligned")
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
     page.queue(max_size=256)
@@ -245,16 +252,26 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         prevent_thread_lock=True,
         quiet=not block,
     )
-    if block:
+    if not block:
+        playground.memory.ensure("reference", "aligned")
+        return page, address
+    busy = trainings.running if trainings else lambda: None
+    stock = Stock(Arena(playground), playground.settings.prepared_battles, busy) if playground.catalogue.arena else None
+    # What Docker and Spaces send to end a server; runs under way are then saved as they are.
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
         _say_how_to_open(playground, address)
-        # What Docker and Spaces send to end a server; runs under way are then saved as they are.
-        signal.signal(signal.SIGTERM, _interrupt)
-        try:
+        with suppress(KeyboardInterrupt):  # also while the model is loading
+            playground.memory.ensure("reference", "aligned")
+            if stock:
+                stock.start()
             page.block_thread()
-        finally:
-            playground.snapshots.save()  # while the page closes: a server that is to end is not given long
-            page.close()
-            if trainings:
-                trainings.close()
-            playground.close()
+    finally:
+        playground.snapshots.save()  # while the page closes: a server that is to end is not given long
+        page.close()
+        if stock:
+            stock.close()
+        if trainings:
+            trainings.close()
+        playground.close()
     return page, address

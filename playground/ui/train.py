@@ -193,8 +193,11 @@ class TrainTab:
 def _status(name: str, journal: dict[str, Any]) -> str:
     """A training's state in a few lines of Markdown with a bar."""
     parts = [f"**{_STATES[journal['state']]}** · {name}"]
+    share = f' value="{journal["share"]:.3f}"'
     if journal["state"] == "preparing":
         parts.append(html.escape(journal["what"]))
+        if journal["share"] >= 1:  # of this part: what comes next has not begun to tell
+            share = ""
     elif journal["steps"]:
         parts.append(f"step {journal['step']} of {journal['steps']}")
     if journal["step"] and journal["state"] == "training":
@@ -203,7 +206,7 @@ def _status(name: str, journal: dict[str, Any]) -> str:
     if journal["losses"]:
         parts.append(f"loss {sum(journal['losses'][-10:]) / len(journal['losses'][-10:]):.3f}")
     parts += [f"{name} {curve[-1][1]:.3f}" for name, curve in journal["curves"].items() if curve]
-    bar = f'<progress max="1" value="{journal["share"]:.3f}" aria-label="done so far"></progress>'
+    bar = f'<progress max="1"{share} aria-label="done so far"></progress>'
     said = "".join(f"\n- {html.escape(sentence)}" for sentence in journal["said"][-6:])
     error = f"\n\n{html.escape(journal['error'])}" if journal["error"] else ""
     done = (

@@ -9,7 +9,7 @@ from playground.selective import METHOD, Selective, marked_curve
 from playground.service import Playground
 from playground.service.calibration import Calibration, Point
 from playground.settings import Settings
-from playground.ui.ask import LOWEST, AskTab
+from playground.ui.ask import LOWEST, AskTab, shortest
 from playground.ui.examples import QUESTIONS
 from playground.ui.page import serve
 from tests.ui.conftest import PATIENCE
@@ -185,7 +185,7 @@ def test_enough_marks_of_people_make_a_curve_of_their_own(alone, asked):
         assert [list(line.y)[1:] for line in chart["value"].data if "people" in (line.name or "")] == [
             [point.accuracy for point in marked_curve(store.rows())]
         ]
-        assert alone.look_up("accuracy", 60, LOWEST, *values(alone)) == -4.751
+        assert alone.look_up("accuracy", 60, LOWEST, *values(alone)) == -4.75
     finally:
         for row in store.rows():
             store.unmark(row)
@@ -199,6 +199,15 @@ def test_a_threshold_that_nobody_set_is_that_of_the_calibration(alone, calibrate
     assert threshold("threshold", None, -2.5) == -2.5
     assert threshold("coverage", 50, -2.5) == -2.5
     assert threshold("accuracy", 90, LOWEST) == -1.25
+
+
+def test_a_threshold_is_shown_short_and_lets_through_what_it_did():
+    points = [
+        Point(coverage=n / 3, accuracy=1, threshold=score) for n, score in ((1, -0.5), (2, -0.68534), (3, -0.68537))
+    ]
+    assert shortest(-0.6853499, points[:1]) == -0.686
+    assert shortest(-0.68534, points) == -0.68534, "at three decimals another answer would be given"
+    assert shortest(-2.0, points) == -2
 
 
 @pytest.mark.parametrize("data", [{}, {"row": "x", "right": True}, {"row": 99, "right": True}, {"row": -1, "right": 1}])

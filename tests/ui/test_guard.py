@@ -352,6 +352,8 @@ def test_another_site_cannot_frame_the_page(framed):
     tab.wait_for_timeout(500)
     assert "frame-ancestors" in "".join(wrong)
     assert tab.frames[1].url.startswith("chrome-error:")
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [

@@ -1,0 +1,138 @@
+"""Makes the pictures of the page in the README and the docs, from the real page: python -m docs.pictures (or make
+pictures); names after it make only those.
+
+Most of what they show is recorded; for `ask` and `arena` the embedded model writes.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page
+
+from playground.service import Playground
+from playground.settings import Settings
+from playground.ui.page import serve
+from tests.browser import chromium
+
+FOLDER = Path(__file__).parent
+LARGEST, LARGEST_IN_ALL = 100_000, 400_000
+"""Bytes, of one and of all; the README is read on phones, too."""
+COLOURS = 64
+"""Of a picture's palette: text on flat colours needs no more."""
+EDGE = 16
+PATIENCE = 300_000
+"""Milliseconds."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A picture: what to do on the page before it is taken, and down to the end of which part it shows."""
+
+    look: Callable[[Page], None]
+    until: str
+    width: int = 1180
+    tallest: int = 900
+
+
+def open_token(tab: Page) -> None:
+    """The candidates of a token of the answer that the dial turns."""
+    tab.locator(".lane").last.locator(".token").first.click()
+    tab.locator(".lane table").first.wait_for()
+
+
+def open_recorded(method: str) -> Callable[[Page], None]:
+    """The first recorded run with this method."""
+
+    def look(tab: Page) -> None:
+        tab.get_by_role("button", name="More examples").click()
+        tab.locator("#recorded p").filter(has_text=method).first.locator("a").first.click()
+        tab.locator(".lane .tree canvas, .lane .curve").locator("visible=true").first.wait_for()
+
+    return look
+
+
+def ask(tab: Page) -> None:
+    """An answer that is given, with its confidence."""
+    tab.get_by_role("tab", name="Ask").click()
+    tab.locator("#ask-examples").get_by_role("button").first.click()
+    tab.locator(".answer .words").wait_for()
+    tab.locator("#coverage .main-svg").first.wait_for()
+
+
+def vote(tab: Page) -> None:
+    """A battle after the vote."""
+    tab.get_by_role("tab", name="Arena").click()
+    tab.locator("#battle-prompt textarea").fill("How do I say no to a friend without hurting her?")
+    tab.locator("#new-battle").click()
+    tab.locator("#vote-a:enabled").wait_for()
+    tab.locator("#vote-a").click()
+    tab.locator(".stage .badge").wait_for()
+
+
+def train(tab: Page) -> None:
+    """What a training asks for."""
+    tab.get_by_role("tab", name="Train").click()
+    tab.locator("#train-start").wait_for()
+
+
+VIEWS = {
+    "page": View(open_token, "#board"),
+    "phone": View(lambda tab: None, "#board", width=390, tallest=844),
+    "rain": View(open_recorded("RAIN"), "#board", tallest=1000),
+    "ivg": View(open_recorded("IVG"), "#board"),
+    "ask": View(ask, "#coverage"),
+    "arena": View(vote, "#after-vote"),
+    "train": View(train, "#train-status"),
+}
+
+
+def main(names: list[str]) -> None:
+    """Serve, look, take the pictures of these names, or all."""
+    playground = Playground(replace(Settings(), database=":memory:", public=False))
+    page, address = serve(port=None, playground=playground, block=False)
+    try:
+        with chromium() as browser:
+            for name in names or VIEWS:
+                small = taken(browser, address, VIEWS[name])
+                if len(small) > LARGEST:
+                    sys.exit(f"{name} has {len(small):,} bytes, more than {LARGEST:,}; make it smaller.")
+                (FOLDER / f"{name}.png").write_bytes(small)
+                print(f"{name}.png has {len(small):,} bytes.")
+    finally:
+        page.close()
+        playground.close()
+    total = sum((FOLDER / f"{name}.png").stat().st_size for name in VIEWS)
+    if total > LARGEST_IN_ALL:
+        sys.exit(f"All pictures have {total:,} bytes, more than {LARGEST_IN_ALL:,}; make some smaller.")
+
+
+def taken(browser: Browser, address: str, view: View) -> bytes:
+    """A view as PNG with few colours, from the top of the page."""
+    context = browser.new_context(
+        viewport={"width": view.width, "height": view.tallest}, color_scheme="light", reduced_motion="reduce"
+    )
+    tab = context.new_page()
+    tab.set_default_timeout(PATIENCE)
+    tab.goto(address)
+    tab.locator(".lane-controls").nth(1).wait_for()
+    view.look(tab)
+    tab.wait_for_timeout(1000)  # the page scrolls and draws
+    tab.evaluate("scrollTo(0, 0)")
+    end = tab.locator(view.until).bounding_box()
+    height = min(view.tallest, end["y"] + end["height"] + EDGE)
+    picture = tab.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": view.width, "height": height})
+    context.close()
+    out = io.BytesIO()
+    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(out, "PNG", optimize=True)
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
