@@ -3,7 +3,7 @@
 const HEIGHT = 330, PAD = 12, LINE = 14, LINES = 3, FONT = '12px ui-sans-serif, system-ui, sans-serif';
 const NARROW = 34, SMALLEST = 56, LARGEST = 150;  // widths of a step in depth: outside the answer, and within it
 const UNSEEN = 0.3;                               // of a row: a leaf that nobody looked at
-const FADED = 0.4, TAKEN = '#009E73';
+const FADED = 0.5, TAKEN = '#009E73';
 
 // [node] → {depth, parent, children, text, seen}, and the answer as far as it is known.
 function wholeTree(steps) {
@@ -97,7 +97,7 @@ function drawTree(view) {
   const rank = node => taken.has(node.id) ? 2 : lit.has(node.id) ? 1 : 0;
   for (const node of [...view.nodes.values()].sort((a, b) => rank(a) - rank(b))) {
     if (node.parent === null) continue;
-    const [x0, y0] = spots.get(node.parent), [x1, y1] = spots.get(node.id), weight = view.beams ? (node.dropped ? 0 : 1) : Math.log2(1 + node.visits) / 1.6;
+    const [x0, y0] = spots.get(node.parent), [x1, y1] = spots.get(node.id), weight = view.beams ? (node.dropped ? 0.4 : 1) : Math.log2(1 + node.visits) / 1.6;
     ink.globalAlpha = node.dropped ? FADED : 1;
     ink.beginPath();
     ink.moveTo(x0, y0);
@@ -129,7 +129,7 @@ function drawTree(view) {
       ink.strokeText(...at);
       ink.fillText(...at);
     });
-    if (node.rewind) ink.fillText('↶', spots.get(id)[0] - 5, y + 18);
+    if (node.rewind) { ink.font = `700 17px ${FONT.slice(5)}`; ink.fillText('↶', spots.get(id)[0] - 8, y + 21); ink.font = FONT; }
   }
   view.canvas.setAttribute('aria-label', `${view.beams ? 'Beams' : 'A tree'} of ${view.nodes.size} pieces of text; the arrow keys walk along it`);
   showTip(view);
@@ -193,6 +193,8 @@ function walked(view, key) {
 
 // The panel of the chosen node comes into view, as far as that needs moving at all.
 function reveal(view) {
-  const calm = window.matchMedia('(prefers-reduced-motion: reduce)').matches;
-  view.panel.scrollIntoView({ block: 'nearest', behavior: calm ? 'auto' : 'smooth' });
+  view.panel.scrollIntoView({ block: 'nearest', behavior: calm() ? 'auto' : 'smooth' });
 }
+
+// Whether somebody has asked for less movement.
+const calm = () => window.matchMedia('(prefers-reduced-motion: reduce)').matches;

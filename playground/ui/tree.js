@@ -79,6 +79,7 @@ function newTree(fetchSteps, fetchQuestions) {
         else showCount(view);
       }
     } finally { view.busy = false; }
+    if (location.hash === '#play' && !view.replayed && !calm()) { view.replayed = true; play(view); }
   };
   new ResizeObserver(() => drawTree(view)).observe(view.root_);
   return view;
