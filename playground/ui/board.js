@@ -422,5 +422,7 @@ function saveButton() {
   return button;
 }
 
+// The theme has changed.
+new MutationObserver(() => lanes.forEach(lane => drawTree(lane.tree))).observe(document.body, { attributeFilter: ['class'] });
 watch('value', draw);
 draw();

@@ -1,5 +1,5 @@
-"""The runs that come with the project, as a row of cards: a small picture of the method at work, the prompt, and how the
-answer turned. A card holds a summary alone; a click opens the whole run."""
+"""The runs that come with the project, as a row of cards: a small picture of the method at work, the prompt, and how
+the answer turned. A card holds a summary alone; a click opens the whole run."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def cards(runs: dict[str, RunRecord], shows: dict[str, str]) -> str:
 
 
 def _card(run: RunRecord, shows: str) -> str:
-    first, last = run["lanes"][0], run["lanes"][-1]
+    ends = run["lanes"][0], run["lanes"][-1]
     turned = "".join(
         f"<span><b>{html.escape(name)}:</b> {_short(lane['text'], _ANSWER)}</span>"
-        for name, lane in zip(_names(first, last), (first, last), strict=True)
+        for name, lane in zip(_names(ends), ends, strict=True)
     )
     prompt = _short(run["prompt"].rsplit("\n\n", 1)[-1], _PROMPT)
     return (
@@ -45,13 +45,16 @@ def _short(text: str, most: int) -> str:
     return html.escape(shorten(text, most, placeholder=" …"))
 
 
-def _names(first: LaneRecord, last: LaneRecord) -> tuple[str, str]:
-    """What the two lanes are called: by their methods, or where that is one, by what is set otherwise."""
-    methods = [DECODERS.get(lane["method"]) for lane in (first, last)]
-    if first["method"] != last["method"]:
-        return tuple(known.title if known else lane["method"] for known, lane in zip(methods, (first, last), strict=True))
-    told = [changed(lane["options"], known) for known, lane in zip(methods, (first, last), strict=True)]
-    return tuple(", ".join(mine) or first["method"] for mine in told)
+def _names(lanes: tuple[LaneRecord, ...]) -> list[str]:
+    """What lanes are called: by their methods, or where that is one, by what is set otherwise."""
+    one = len({lane["method"] for lane in lanes}) == 1
+    return [_name(lane, by_options=one) for lane in lanes]
+
+
+def _name(lane: LaneRecord, by_options: bool) -> str:
+    known = DECODERS.get(lane["method"])
+    told = ", ".join(changed(lane["options"], known)) if by_options else ""
+    return told or (known.title if known else lane["method"])
 
 
 def picture(run: RunRecord) -> str:
@@ -60,13 +63,15 @@ def picture(run: RunRecord) -> str:
     detail = lanes[-1]["detail"]
     dials = [lane["detail"]["dial"]["value"] for lane in lanes if lane["detail"].get("dial")]
     if len(set(dials)) == len(lanes) > 2:
-        drawn = curve([(at, _drift(lane["detail"]), refuses(lane["text"])) for at, lane in zip(dials, lanes, strict=True)])
+        drifts = [_drift(lane["detail"]) for lane in lanes]
+        drawn = curve(list(zip(dials, drifts, [refuses(lane["text"]) for lane in lanes], strict=True)))
     elif (detail.get("tree") or {}).get("steps"):
         drawn = tree(detail["tree"]["steps"])
     elif "abstained" in detail:
         drawn = gauge(detail["confidence"], detail["threshold"])
     else:
-        drawn = strip([(len(token["text"]), heat) for token, heat in zip(detail["tokens"], _heats(detail), strict=True)])
+        lengths = [len(token["text"]) for token in detail["tokens"]]
+        drawn = strip(list(zip(lengths, _heats(detail), strict=True)))
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{drawn}</svg>'
 
 
@@ -117,10 +122,9 @@ def tree(steps: list[dict[str, Any]]) -> str:
 
     edges = "".join(f"M{at(parents[node])}L{at(node)}" for node in sorted(seen - {0}))
     way = "L".join(at(node) for node in taken if node in seen)
-    dots = {
-        name: "".join(f"M{at(node)}h0" for node in sorted(seen - {0}) if (values[node] > 0) == (name == "good"))
-        for name in ("bad", "good")
-    }
+    dots = {"bad": "", "good": ""}
+    for node in sorted(seen - {0}):
+        dots["good" if values[node] > 0 else "bad"] += f"M{at(node)}h0"
     return f'<path class="edge" d="{edges}"/><path class="way" d="M{way}"/>' + "".join(
         f'<path class="dot {name}" d="{path}"/>' for name, path in dots.items() if path
     )
@@ -153,8 +157,10 @@ def gauge(confidence: float, threshold: float | None) -> str:
     def arc(to: str, name: str) -> str:
         return f'<path class="arc {name}" d="M{x - radius:g} {y:g}A{radius} {radius} 0 0 1 {to}"/>'
 
-    mark = "" if threshold is None else f'<path class="least" d="M{at(threshold, radius - 8)}L{at(threshold, radius + 8)}"/>'
-    return arc(f"{x + radius:g} {y:g}", "all") + arc(at(confidence), "good" if given else "bad") + mark
+    drawn = arc(f"{x + radius:g} {y:g}", "all") + arc(at(confidence), "good" if given else "bad")
+    if threshold is None:
+        return drawn
+    return drawn + f'<path class="least" d="M{at(threshold, radius - 8)}L{at(threshold, radius + 8)}"/>'
 
 
 def curve(points: list[tuple[float, float, bool]]) -> str:
@@ -167,7 +173,9 @@ def curve(points: list[tuple[float, float, bool]]) -> str:
         return f"{EDGE + across * (WIDTH - 2 * EDGE):.0f} {HEIGHT - EDGE - up * (HEIGHT - 2 * EDGE):.0f}"
 
     line = "L".join(at(x, y) for x, y, _ in points)
-    dots = {name: "".join(f"M{at(x, y)}h0" for x, y, no in points if no == (name == "good")) for name in ("bad", "good")}
+    dots = {"bad": "", "good": ""}
+    for x, y, refused in points:
+        dots["good" if refused else "bad"] += f"M{at(x, y)}h0"
     return f'<path class="edge" d="M{line}"/>' + "".join(
         f'<path class="dot large {name}" d="{path}"/>' for name, path in dots.items() if path
     )

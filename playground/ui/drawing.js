@@ -83,7 +83,7 @@ function lines(ink, text, width) {
 
 // Draws the search as it is after `view.at` steps.
 function drawTree(view) {
-  const room = view.box.clientWidth, dark = document.body.classList.contains('dark');
+  const room = view.box.clientWidth;
   if (room < 50 || !view.nodes.size) return;
   const ink = view.canvas.getContext('2d'), known = `${view.steps.length} ${room}`;
   if (view.planned !== known) { view.plan = planned(view.steps, room, ink); view.planned = known; }
@@ -91,7 +91,7 @@ function drawTree(view) {
   view.canvas.width = width * scale; view.canvas.height = HEIGHT * scale;
   view.canvas.style.width = `${width}px`; view.canvas.style.height = `${HEIGHT}px`;
   ink.scale(scale, scale);
-  const [text, paper, grey] = dark ? ['#f3f4f6', '#18181b', '#52525b'] : ['#1f2937', '#fff', '#cbd5e1'];
+  const { color: text, backgroundColor: paper } = getComputedStyle(view.root_), grey = document.body.classList.contains('dark') ? '#475569' : '#cbd5e1';
   const step = view.steps[view.at - 1], ends = step?.kind === 'keep' ? step.nodes : [view.focus ?? 0];
   const lit = new Set(ends.flatMap(id => pathTo(view, id))), taken = new Set([0, ...view.committed]);
   const rank = node => taken.has(node.id) ? 2 : lit.has(node.id) ? 1 : 0;
@@ -173,7 +173,7 @@ function listen(view) {
     if (id !== undefined) { choose(view, id); reveal(view); }
   });
   view.canvas.addEventListener('keydown', event => {
-    const id = walked(view, event.key);
+    const id = view.plan && walked(view, event.key);
     if (id === undefined) return;
     event.preventDefault();
     choose(view, id);

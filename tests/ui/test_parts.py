@@ -147,7 +147,8 @@ def test_each_recorded_run_has_a_card_with_a_picture_and_how_its_answer_turned()
     for kind in ("way", "arc", "token", "dot large"):
         assert f'<path class="{kind}' in drawn
     run = next(iter(runs.values()))
-    hostile = cards({"x": run | {"id": '"><b>', "prompt": "<img src=x onerror=y>"}}, {"x": "<i>", "gone": "no such run"})
+    hostile = {"x": run | {"id": '"><b>', "prompt": "<img src=x onerror=y>"}}
+    hostile = cards(hostile, {"x": "<i>", "gone": "no such run"})
     assert hostile.count("<li>") == 1
     assert not any(tag in hostile for tag in ("<img", "<i>", '"><b>"'))
 
@@ -157,7 +158,7 @@ def test_recorded_answers_end_with_a_sentence_and_rewinding_changes_them():
     rewound = 0
     for name, run in recorded_runs().items():
         for lane in run["lanes"]:
-            if lane["method"] != "aspire" and not lane["options"].get("variant") == "answers":  # answers of a few words
+            if lane["options"].get("variant") != "answers":  # whose answers are a few words
                 assert lane["text"].rstrip().endswith((".", "!", "?", "”", '"')), (name, lane["method"])
         steps = [step for lane in run["lanes"] for step in (lane["detail"].get("tree") or {"steps": []})["steps"]]
         if "rain" in [lane["method"] for lane in run["lanes"]] and "fails" not in RECORDED[name]:
