@@ -241,17 +241,19 @@ class RunRecord(TypedDict, closed=True):
 
 _SENTENCE_END = re.compile(r"[^\W\d][)*]*[.!?][\"'”’)*]*\s*$")
 """After a letter: 1. counts a list."""
+_OPENS_A_LIST = re.compile(r":\s*\n\s*$")
 CUT = "Recorded up to the last whole sentence."
 
 
 def to_whole_sentences(lane: LaneRecord) -> None:
     """Cut the answer of a lane that hit its token limit after its last whole sentence, and say so in its warning; what
-    its search and its other answers hold stays. An answer without a whole sentence is left as it is."""
-    tokens, text, kept = lane["detail"]["tokens"], "", 0
+    its search and its other answers hold stays. An answer without one ends with the line that opens its list; one
+    without that is left as it is."""
+    tokens, text, ends = lane["detail"]["tokens"], "", {_SENTENCE_END: 0, _OPENS_A_LIST: 0}
     for number, token in enumerate(tokens, 1):
         text += token["text"]
-        if _SENTENCE_END.search(text):
-            kept = number
+        ends |= {end: number for end in ends if end.search(text)}
+    kept = ends[_SENTENCE_END] or ends[_OPENS_A_LIST]
     if lane["finish_reason"] != "length" or kept in (0, len(tokens)):
         return
     lane["detail"]["tokens"], lane["token_ids"] = tokens[:kept], lane["token_ids"][:kept]

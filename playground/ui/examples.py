@@ -64,7 +64,7 @@ TASK_EXAMPLES: tuple[tuple[str, str, str], ...] = tuple(
 
 RECORDED: dict[str, str] = {
     "rain-card": "RAIN rewinds, from help to refusal",
-    "rain-shop": "RAIN over another mixture",
+    "rain-exam": "RAIN goes back four times",
     "harmless": "EFT, CBS and IVG: a harmless answer",
     "withheld": "ASPIRE does not know, and says so",
     "given": "ASPIRE answers, and is sure",
