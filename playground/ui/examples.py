@@ -69,7 +69,7 @@ RECORDED: dict[str, str] = {
     "withheld": "ASPIRE does not know, and says so",
     "given": "ASPIRE answers, and is sure",
     "sweep": "One prompt at six λ",
-    "dera": "DeRa: the aligned model's words in colour",
+    "aligned": "DeRa: the aligned model's words in colour",
     "film": "IVG writes on, positively",
     "rain-fails": "Where RAIN fails: no refusal within reach",
 }
