@@ -132,11 +132,12 @@ def tree(steps: list[dict[str, Any]]) -> str:
 
 def strip(tokens: list[tuple[int, float]]) -> str:
     """An answer as lines of bars, one for each token: (characters, colour from -1 to 1) each."""
-    x, y, paths = EDGE, EDGE + 5, {}
+    x, y, paths = EDGE, EDGE + 7, {}
+    letter = min(6.0, max(3.0, 3.5 * WIDTH / max(1, sum(length for length, _ in tokens))))  # a short answer is drawn large
     for length, heat in tokens:
-        wide = max(4, 3 * length)
+        wide = max(4, round(letter * length))
         if x + wide > WIDTH - EDGE:
-            x, y = EDGE, y + 13
+            x, y = EDGE, y + 16
         if y > HEIGHT - EDGE:
             break
         level = (min(3, int(abs(heat) * 4)), "below" if heat < 0 else "above")

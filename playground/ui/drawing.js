@@ -91,7 +91,7 @@ function drawTree(view) {
   view.canvas.width = width * scale; view.canvas.height = HEIGHT * scale;
   view.canvas.style.width = `${width}px`; view.canvas.style.height = `${HEIGHT}px`;
   ink.scale(scale, scale);
-  const { color: text, backgroundColor: paper } = getComputedStyle(view.root_), grey = document.body.classList.contains('dark') ? '#475569' : '#cbd5e1';
+  const { color: text, backgroundColor: paper } = getComputedStyle(view.root_), grey = document.body.classList.contains('dark') ? '#475569' : view.beams ? '#94a3b8' : '#cbd5e1';
   const step = view.steps[view.at - 1], ends = step?.kind === 'keep' ? step.nodes : [view.focus ?? 0];
   const lit = new Set(ends.flatMap(id => pathTo(view, id))), taken = new Set([0, ...view.committed]);
   const rank = node => taken.has(node.id) ? 2 : lit.has(node.id) ? 1 : 0;

@@ -67,7 +67,7 @@ RECORDED: dict[str, str] = {
     "rain-exam": "RAIN goes back four times",
     "harmless": "EFT, CBS and IVG: a harmless answer",
     "withheld": "ASPIRE does not know, and says so",
-    "given": "ASPIRE answers, and is sure",
+    "given": "ASPIRE answers: sure enough",
     "sweep": "One prompt at six λ",
     "aligned": "DeRa: the aligned model's words in colour",
     "film": "IVG writes on, positively",

