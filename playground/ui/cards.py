@@ -133,7 +133,8 @@ def tree(steps: list[dict[str, Any]]) -> str:
 def strip(tokens: list[tuple[int, float]]) -> str:
     """An answer as lines of bars, one for each token: (characters, colour from -1 to 1) each."""
     x, y, paths = EDGE, EDGE + 7, {}
-    letter = min(6.0, max(3.0, 3.5 * WIDTH / max(1, sum(length for length, _ in tokens))))  # a short answer is drawn large
+    # A short answer is drawn large.
+    letter = min(6.0, max(3.0, 3.5 * WIDTH / max(1, sum(length for length, _ in tokens))))
     for length, heat in tokens:
         wide = max(4, round(letter * length))
         if x + wide > WIDTH - EDGE:

@@ -106,7 +106,6 @@ def test_a_card_plays_its_search_over_the_whole_width_and_a_node_is_told_in_view
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")  # the first piece of the answer
     expect(tree.locator(".tip")).to_contain_text("in the answer")
-    page.keyboard.press("Home")
     for y in range(20, 320, 20):
         canvas.hover(position={"x": 14, "y": y})
         if "the prompt" in tree.locator(".tip").inner_text():
