@@ -239,6 +239,28 @@ class RunRecord(TypedDict, closed=True):
     lanes: Annotated[list[LaneRecord], Field(min_length=1, max_length=6)]
 
 
+_SENTENCE_END = re.compile(r"[^\W\d][)*]*[.!?][\"'”’)*]*\s*$")
+"""After a letter: 1. counts a list."""
+_OPENS_A_LIST = re.compile(r":\s*\n\s*$")
+CUT = "Recorded up to the last whole sentence."
+
+
+def to_whole_sentences(lane: LaneRecord) -> None:
+    """Cut the answer of a lane that hit its token limit after its last whole sentence, and say so in its warning; what
+    its search and its other answers hold stays. An answer without one ends with the line that opens its list; one
+    without that is left as it is."""
+    tokens, text, ends = lane["detail"]["tokens"], "", {_SENTENCE_END: 0, _OPENS_A_LIST: 0}
+    for number, token in enumerate(tokens, 1):
+        text += token["text"]
+        ends |= {end: number for end in ends if end.search(text)}
+    kept = ends[_SENTENCE_END] or ends[_OPENS_A_LIST]
+    if lane["finish_reason"] != "length" or kept in (0, len(tokens)):
+        return
+    lane["detail"]["tokens"], lane["token_ids"] = tokens[:kept], lane["token_ids"][:kept]
+    lane["text"] = "".join(token["text"] for token in tokens[:kept])
+    lane["detail"]["warning"] = " ".join(filter(None, (lane["detail"].get("warning"), CUT)))
+
+
 def upgraded(lane: dict[str, Any]) -> dict[str, Any]:
     """A lane as this version writes it, from one of an earlier version: the forced beginning stood among the options,
     and what colours the tokens was not said. Anything else comes back as it is."""

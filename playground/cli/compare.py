@@ -45,6 +45,9 @@ def _add_compare(commands: Commands) -> None:
     )
     compare.add_argument("--stop", action="append", default=[], help="text at which answers end; may be given again")
     compare.add_argument("--json", metavar="FILE", help="write the result here ('-': standard output)")
+    compare.add_argument(
+        "--sentences", action="store_true", help="cut the answers that are saved after their last whole sentence"
+    )
     compare.add_argument("--save", metavar="FILE", help="write the run here, for History to open; .gz packs it")
 
 
@@ -68,7 +71,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     try:
         result = playground.compare(request, origin="command line")
         if saved:
-            run = playground.archive.write(result["id"])
+            run = playground.archive.write(result["id"], sentences=arguments.sentences)
             saved.write_bytes(gzip.compress(run, mtime=0) if saved.suffix == ".gz" else run)
     finally:
         playground.close()

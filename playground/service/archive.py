@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from playground.errors import UserError
-from playground.record import RunRecord
+from playground.record import RunRecord, to_whole_sentences
 from playground.requests import LaneRequest
 from playground.service.running import Run
 from playground.store.connection import Connection
@@ -57,9 +57,13 @@ class Archive:
         """The newest saved runs, of one origin or of all."""
         return self.store.recent(origin, search)
 
-    def write(self, run_id: str) -> bytes:
-        """A saved run as the content of a file. Raises UserError."""
-        return write_run(self.store.load(run_id))
+    def write(self, run_id: str, sentences: bool = False) -> bytes:
+        """A saved run as the content of a file, its answers cut after their last whole `sentences`. Raises
+        UserError."""
+        run = self.store.load(run_id)
+        for lane in run["lanes"] if sentences else ():
+            to_whole_sentences(lane)
+        return write_run(run)
 
     def read(self, content: bytes, origin: str) -> str:
         """Keep a run from a file's content; returns its id. The same file twice is one run. Raises UserError."""
@@ -68,16 +72,10 @@ class Archive:
             LaneRequest.checked(method=lane["method"], options=lane["options"], begin=lane["begin"])
         return self._take(run)
 
-    def recorded(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        """(id, prompt, method of each lane) of the runs that come with the project, which are kept like all others."""
-        return [
-            (self._take(run), run["prompt"], tuple(lane["method"] for lane in run["lanes"])) for run in recorded_runs()
-        ]
-
-    def opening(self) -> list[RunRecord]:
-        """The recorded runs that the page opens with, which are kept, too: their tokens can be looked at."""
-        runs = recorded_runs("opening")
-        for run in runs:
+    def recorded(self, folder: str = ".") -> dict[str, RunRecord]:
+        """The runs that come with the project (of that folder) by their names; they are kept like all others."""
+        runs = recorded_runs(folder)
+        for run in runs.values():
             self._take(run)
         return runs
 

@@ -122,6 +122,7 @@ def _check_search(detail: Detail, lane: int) -> None:
     raise UserError(f"The saved run is damaged: what lane {lane} kept of its tokens or its search.")
 
 
-def recorded_runs(folder: str = ".") -> list[RunRecord]:
-    """The runs that come with the project: those of a folder inside `RECORDED`."""
-    return [read_run(path.read_bytes(), "recorded") for path in sorted((RECORDED / folder).glob("*.json.gz"))]
+def recorded_runs(folder: str = ".") -> dict[str, RunRecord]:
+    """The runs that come with the project by their files' names: those of a folder inside `RECORDED`."""
+    files = sorted((RECORDED / folder).glob("*.json.gz"))
+    return {path.name.split(".")[0]: read_run(path.read_bytes(), "recorded") for path in files}

@@ -1,8 +1,10 @@
 // Draws a run from plain data. Everything people or models wrote goes through textContent.
 const board = () => element.querySelector('.board');
+const searches = () => element.querySelector('.searches');
 const lanes = [];          // one record of DOM nodes per lane
 let shownRun = null;       // its id; of the opening, whose lanes are of several runs, OPENING
 const OPENING = 'opening';
+const MARKS = ['#7c3aed', '#0e7490', '#a16207', '#be185d', '#4d7c0f', '#64748b'];  // of a lane, at its search, too
 let awaited = false;       // whether the next run is a continuation that was asked for here
 const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
 const COSTS = [['generated', 'generated', 'Tokens drawn, those of discarded texts too'],
@@ -27,7 +29,7 @@ function newLane(index) {
     given: make('p', 'given-key'), decision: make('div', 'decision'),
     scrub: make('div', 'scrub'), price: make('dl', 'price'), look: make('div', 'look'), curves: make('div', 'curves'),
     candidates: make('details', 'candidates'),
-    count: 0, figures: {}, pieces: [] };
+    index, count: 0, figures: {}, pieces: [] };
   lane.state.setAttribute('role', 'status');
   head.append(lane.title, lane.options, lane.state);
   lane.text.tabIndex = 0;
@@ -48,7 +50,8 @@ function newLane(index) {
   addScrub(index, lane);
   lane.tree = newTree(from => server.steps([...place(lane, index), from]), () => server.questions(place(lane, index)));
   lane.tree.root_.hidden = true;
-  root.append(head, lane.progress, lane.notice, lane.text, lane.decision, lane.given, lane.legend, lane.look, lane.curves, lane.tree.root_,
+  for (const part of [root, lane.tree.root_]) part.style.setProperty('--mark', MARKS[index % MARKS.length]);
+  root.append(head, lane.progress, lane.notice, lane.text, lane.decision, lane.given, lane.legend, lane.look, lane.curves,
     lane.scrub, lane.price, lane.candidates);
   lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(index, lane, +t.dataset.at); });
   lane.text.addEventListener('keydown', e => step(e, index, lane));
@@ -86,7 +89,7 @@ async function look(index, lane, at) {
   if (node != null) {
     go(lane.tree, lane.tree.steps.length);
     choose(lane.tree, node);
-    if (!beams) { lane.tree.panel.scrollIntoView({ block: 'nearest' }); return; }
+    if (!beams) return reveal(lane.tree);
   }
   const record = await server.candidates([...place(lane, index), at]);
   if (!record) { lane.look.replaceChildren(make('p', 'notice', 'This run is no longer on the server.')); return; }
@@ -337,7 +340,10 @@ function drawLane(lane, data) {
   drawCandidates(lane, data);
   drawCurves(lane, data);
   lane.tree.root_.hidden = !data.steps;
+  lane.root.classList.toggle('searching', Boolean(data.steps));
+  lane.tree.options.textContent = lane.options.textContent;
   lane.tree.judge.textContent = data.evaluator;
+  lane.tree.title.textContent = `${lane.index + 1}. ${data.title}: ${data.shape === 'beams' ? 'its beams' : 'its search'}`;
   lane.tree.shape(data.shape);
   if (data.steps) lane.tree.fetch(data.steps);
   const first = lane.scrub.hidden;
@@ -360,6 +366,7 @@ function drawNote(words, share) {
     note.append(document.createElement('br'), done);
   }
   board().replaceChildren(note);
+  searches().replaceChildren();
   return note;
 }
 
@@ -374,6 +381,7 @@ function newLanes(run, count) {
   lanes.length = 0;
   for (let i = 0; i < count; i++) lanes.push(newLane(i));
   board().replaceChildren(...lanes.map(lane => lane.root));
+  searches().replaceChildren(...lanes.map(lane => lane.tree.root_));
   shownRun = run;
 }
 
@@ -425,5 +433,7 @@ function saveButton() {
   return button;
 }
 
+// The theme has changed.
+new MutationObserver(() => lanes.forEach(lane => drawTree(lane.tree))).observe(document.body, { attributeFilter: ['class'] });
 watch('value', draw);
 draw();

@@ -42,9 +42,9 @@ class Board(DataView):
         → the steps of a search from `first` on; saved: [run id] → the run as the text of a file; questions:
         [run id, lane] → what the evaluator of a search was asked, in each order."""
         super().__init__(
-            html_template='<div class="opening"></div><div class="board"></div><div class="after"></div>',
+            html_template="".join(f'<div class="{part}"></div>' for part in ("opening", "board", "searches", "after")),
             css_template=_read("board.css", "opening.css", "tree.css"),
-            js_on_load=_read("tree.js", "opening.js", "board.js"),
+            js_on_load=_read("drawing.js", "tree.js", "opening.js", "board.js"),
             server_functions=[candidates, steps, saved, questions],
             **kwargs,
         )

@@ -8,7 +8,6 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from textwrap import shorten
 from typing import Any
 
 import gradio as gr
@@ -21,9 +20,10 @@ from playground.record import RunRecord
 from playground.requests import MAX_LANES, MAX_NEW_TOKENS, LaneRequest, RunRequest
 from playground.service import Playground, Ticket, size_of
 from playground.ui.board import Board, snapshot
+from playground.ui.cards import STYLE, cards
 from playground.ui.controls import Slider, chosen, control, offer
 from playground.ui.errors import asked, in_words
-from playground.ui.examples import EXAMPLES, FIRST_EXAMPLES, TASK_EXAMPLES
+from playground.ui.examples import EXAMPLES, FIRST_EXAMPLES, RECORDED, TASK_EXAMPLES
 from playground.ui.lanes import (
     Lanes,
     another_lane,
@@ -44,8 +44,6 @@ from playground.ui.sessions import Sessions, place_in_words
 
 UPDATE_SECONDS = 0.08
 """Time between two updates of the browser: about 12 a second."""
-LINK = 60
-"""Characters of a prompt in a link."""
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
 
@@ -126,7 +124,7 @@ class CompareTab:
             steps,
             saved,
             questions,
-            value=opening(playground.archive.opening()),
+            value=opening(list(playground.archive.recorded("opening").values())),
             render=False,
             elem_id="board",
         )
@@ -149,6 +147,8 @@ class CompareTab:
             show_progress="hidden",
         )
         self.board.render()
+        if recorded := cards(playground.archive.recorded(), RECORDED):
+            gr.HTML(recorded, css_template=STYLE, apply_default_css=False, elem_id="recorded")
         with gr.Accordion("Cost of each lane", open=False):
             self.price.render()
         self.board.select(
@@ -163,7 +163,7 @@ class CompareTab:
         self.stop_button.click(self.stop, None, None, queue=False, api_visibility="private", show_progress="hidden")
 
     def _more_examples(self) -> gr.Dataset:
-        """The other examples, the recorded runs, and the tasks of the papers, which come back: they bring lanes."""
+        """The other examples, and the tasks of the papers, which come back: they bring lanes."""
         more = [example for example in EXAMPLES if example not in FIRST_EXAMPLES]
         gr.Examples(
             [[text] for _, text in more],
@@ -173,7 +173,7 @@ class CompareTab:
             examples_per_page=len(more),
             elem_id="more-examples",
         )
-        tasks = gr.Dataset(
+        return gr.Dataset(
             components=["textbox"],
             samples=[[prompt] for _, _, prompt in TASK_EXAMPLES],
             sample_labels=[label for _, label, _ in TASK_EXAMPLES],
@@ -182,9 +182,6 @@ class CompareTab:
             label="Tasks of the papers on guided decoding; these bring their lanes",
             elem_id="tasks",
         )
-        if recorded := self.playground.archive.recorded():
-            gr.HTML(recorded_links(recorded), elem_id="recorded")
-        return tasks
 
     def all_models(self, kept: Any) -> list[str]:
         """What a list of models holds now: those of the server, and the mixtures of this browser."""
@@ -494,20 +491,6 @@ def _controls(run: RunRecord, lanes: Lanes) -> tuple:
     """(prompt, system prompt, earlier turns, seed, length, lanes) as the page's controls show them."""
     earlier = "\n".join(f"Person: {person}\nModel: {model}" for person, model in run["earlier"])
     return run["prompt"], run["system"], earlier, run["seed"], run["max_new_tokens"], lanes
-
-
-def recorded_links(recorded: list[tuple[str, str, tuple[str, ...]]]) -> str:
-    """Links to the runs that come with the project, as HTML: under the methods that each shows beside its first lane.
-    `recorded`: (run id, prompt, method of each lane) each."""
-    groups: dict[str, list[str]] = {}
-    for run_id, prompt, methods in recorded:
-        known = [DECODERS[name].title if name in DECODERS else name for name in methods]
-        text = html.escape(shorten(prompt.rsplit("\n\n", 1)[-1], LINK, placeholder="…"))
-        groups.setdefault(", ".join(known[1:] or known), []).append(f'<a href="?run={run_id}">{text}</a>')
-    return "".join(
-        f"<p>Recorded with {html.escape(names)}, open at once: {' · '.join(links)}</p>"
-        for names, links in groups.items()
-    )
 
 
 def _shown(run: RunRecord) -> tuple:

@@ -62,6 +62,19 @@ TASK_EXAMPLES: tuple[tuple[str, str, str], ...] = tuple(
 )
 """(task, label, prompt) each; all texts are our own."""
 
+RECORDED: dict[str, str] = {
+    "rain-card": "RAIN rewinds, from help to refusal",
+    "rain-exam": "RAIN goes back four times",
+    "harmless": "EFT, CBS and IVG: a harmless answer",
+    "withheld": "ASPIRE does not know, and says so",
+    "given": "ASPIRE answers: sure enough",
+    "sweep": "One prompt at six λ",
+    "aligned": "DeRa: the aligned model's words in colour",
+    "film": "IVG writes on, positively",
+    "rain-fails": "Where RAIN fails: no refusal within reach",
+}
+"""What each recorded run shows, in the order of the cards."""
+
 _BAKERY = (
     "The bakery on Mill Street opens at six in the morning and closes at two. On Sundays it stays shut. Its owner, "
     "Rosa Lindqvist, bakes rye bread on Fridays only."

@@ -1,6 +1,6 @@
-// A search, as a tree or as beams: replays its steps. Everything written goes through textContent.
+// A search, as a tree or as beams: replays its steps, over the whole width below the answers. drawing.js draws the
+// picture. Everything written goes through textContent.
 const GOOD = [0, 114, 178], NONE = [150, 158, 170], BAD = [213, 94, 0];  // blue to orange: told apart by everybody
-const HEIGHT = 240, FADED = 0.4;
 const SPEEDS = [['1 ×', 600], ['4 ×', 150], ['16 ×', 40]];
 
 // `full`: the value with the strongest colour, and its opposite.
@@ -12,9 +12,9 @@ function valueColour(value, known, full) {
 
 // A view of one lane's search. `fetchSteps(from)` brings the steps from that number on, `fetchQuestions()` what was asked.
 function newTree(fetchSteps, fetchQuestions) {
-  const view = { steps: [], at: 0, live: true, busy: false, wanted: 0, fetchQuestions, focus: null, nodes: new Map(), applied: 0, root: 0, full: 1,
-    root_: make('section', 'tree'), judge: make('p', 'judge'), beams: false, canvas: make('canvas'), says: make('p', 'says'), outline: make('div', 'outline'),
-    panel: make('div', 'node'), slider: make('input'), count: make('output') };
+  const view = { steps: [], at: 0, live: true, busy: false, wanted: 0, fetchQuestions, focus: null, nodes: new Map(), applied: 0, full: 1, committed: [],
+    root_: make('section', 'tree'), title: make('h3'), options: make('span', 'options'), judge: make('p', 'judge'), beams: false, box: make('div', 'drawing'), canvas: make('canvas'),
+    tip: make('div', 'tip'), says: make('p', 'says'), outline: make('div', 'outline'), panel: make('div', 'node'), slider: make('input'), count: make('output') };
   const player = make('div', 'player');
   const button = (label, title, act) => {
     const b = make('button', '', label);
@@ -39,7 +39,12 @@ function newTree(fetchSteps, fetchQuestions) {
   view.speed.selectedIndex = 1;
   player.append(view.slider, view.count, view.speed);
   view.canvas.setAttribute('role', 'img');
-  view.canvas.addEventListener('click', e => pickNearest(view, e));
+  view.canvas.tabIndex = 0;
+  view.tip.hidden = true;
+  view.panel.tabIndex = 0;
+  view.panel.setAttribute('role', 'group');
+  view.panel.setAttribute('aria-label', 'The chosen piece of text');
+  listen(view);
   view.says.setAttribute('aria-live', 'polite');
   view.outline.setAttribute('role', 'tree');
   view.outline.setAttribute('aria-label', 'The current path and its alternatives');
@@ -54,7 +59,11 @@ function newTree(fetchSteps, fetchQuestions) {
     view.beams = shape === 'beams';
     drawKey(view, key);
   };
-  view.root_.append(view.judge, player, view.says, view.canvas, key, view.outline, view.panel);
+  const head = make('header'), seen = make('div', 'seen');
+  head.append(view.title, view.options);
+  view.box.append(view.canvas, view.tip);
+  seen.append(view.box, view.panel, view.outline);
+  view.root_.append(head, view.judge, player, view.says, key, seen);
   view.fetch = async count => {
     view.wanted = Math.max(view.wanted, count);
     if (view.busy) return;
@@ -70,6 +79,7 @@ function newTree(fetchSteps, fetchQuestions) {
         else showCount(view);
       }
     } finally { view.busy = false; }
+    if (location.hash === '#play' && !view.replayed && !calm()) { view.replayed = true; play(view); }
   };
   new ResizeObserver(() => drawTree(view)).observe(view.root_);
   return view;
@@ -86,8 +96,10 @@ function fitColours(view) {
 function drawKey(view, key) {
   const [bad, good] = view.beams ? [`score ${fixed(-view.full)} or less`, `${fixed(view.full)} or more`] : ['bad: −1 or less', 'good: 1 or more'];
   key.replaceChildren(keyed(bad, `background:rgb(${BAD})`), keyed('0', `background:rgb(${NONE})`), keyed(good, `background:rgb(${GOOD})`),
-    keyed('no value yet', `border:2px solid rgb(${NONE})`), keyed('in the answer', 'background:#009E73;border-radius:0;height:.25rem'));
+    keyed('no value yet', `border:2px solid rgb(${NONE})`), keyed('in the answer', `background:${TAKEN};border-radius:0;height:.25rem`),
+    keyed(view.beams ? 'kept now' : 'looked at now', 'background:currentColor;border-radius:0;height:.15rem'), keyed('chosen', 'border:2px solid currentColor'));
   if (view.beams) key.append(keyed('dropped', `background:rgb(${NONE});opacity:${FADED}`));
+  else key.append(keyed('more visits', `background:rgb(${NONE});border-radius:0;height:.4rem`), make('span', '', '↶ rewind: the model alone would have written something else'));
 }
 
 function keyed(words, style) {
@@ -107,6 +119,7 @@ function play(view) {
   if (view.at >= view.steps.length) go(view, 0);
   named(view.play, 'Pause');
   view.says.setAttribute('aria-live', 'off');
+  view.tip.removeAttribute('role');
   const tick = () => {
     go(view, view.at + 1, true);
     if (view.at >= view.steps.length) return pause(view);
@@ -120,6 +133,7 @@ function pause(view) {
   view.timer = null;
   named(view.play, 'Play');
   view.says.setAttribute('aria-live', 'polite');
+  view.tip.setAttribute('role', 'status');
 }
 
 function named(button, name) {
@@ -133,9 +147,9 @@ function go(view, at, playing = false) {
   view.at = Math.max(0, Math.min(view.steps.length, at));
   view.live = view.at === view.steps.length;
   if (view.at < view.applied) {
-    view.nodes = new Map(); view.applied = 0; view.root = 0; view.committed = [];
+    view.nodes = new Map(); view.applied = 0; view.committed = [];
   }
-  if (!view.nodes.size) { view.nodes.set(0, { id: 0, parent: null, text: '', visits: 0, value: 0, prior: 1, children: [], similar: 0 }); view.committed = []; }
+  if (!view.nodes.size) view.nodes.set(0, { id: 0, parent: null, text: '', visits: 0, value: 0, prior: 1, children: [], similar: 0 });
   while (view.applied < view.at) apply(view, view.steps[view.applied++]);
   const step = view.steps[view.at - 1];
   view.focus = step ? focusOf(view, step) : 0;
@@ -143,7 +157,7 @@ function go(view, at, playing = false) {
   showCount(view);
   drawTree(view);
   drawOutline(view);
-  if (view.chosen === undefined || !view.nodes.has(view.chosen)) view.panel.replaceChildren(); else drawNode(view);
+  drawNode(view);
 }
 
 function apply(view, step) {
@@ -155,10 +169,19 @@ function apply(view, step) {
   for (const [id, visits, value] of step.set || []) Object.assign(view.nodes.get(id), { visits, value });
   if (step.kind === 'evaluate') view.nodes.get(step.node).evaluation = step;
   if (step.kind === 'similar') view.nodes.get(step.sibling).similar += 1;
-  if (step.kind === 'commit') { view.root = step.node; view.committed.push(step.node); }
-  if (step.kind === 'take') view.committed.push(...step.path);
+  if (step.kind === 'commit') take(view, step.node, step.rewind);
+  if (step.kind === 'take') for (const node of step.path) take(view, node, false);
   if (step.kind === 'keep') drop(view, new Set(step.nodes));
 }
+
+// A node joins the answer; what it was worth then stays known, since texts below it are still to be evaluated.
+function take(view, id, rewind) {
+  const node = view.nodes.get(id), others = siblings(view, node).filter(hasValue);
+  Object.assign(node, { rewind, joined: { value: valueOf(node), others: others.length, good: others.filter(other => valueOf(other) > 0).length } });
+  view.committed.push(id);
+}
+
+const siblings = (view, node) => (view.nodes.get(node.parent)?.children || []).filter(id => id !== node.id).map(id => view.nodes.get(id));
 
 // Only the beams that end in these nodes are kept: whatever leads to none of them is dropped. Of beams with the same
 // tokens one is kept.
@@ -211,67 +234,18 @@ function inWords(view, step) {
   if (step.kind === 'take') {
     return `The search ends here. The best text so far is the answer: ${quoted(step.path.map(id => view.nodes.get(id).text).join(''))}.`;
   }
-  const taken = `${text(step.node)} joins the answer`;
-  return step.rewind ? `Rewind: ${taken}. The model alone would have written something else.` : `${taken}.`;
+  const taken = `${text(step.node)} joins the answer`, why = whyTaken(view, view.nodes.get(step.node));
+  return `${step.rewind ? `Rewind: ${taken}. The model alone would have written something else.` : `${taken}.`} ${why}`.trim();
 }
 
-// The whole tree, small: depth to the right, a dot for each node, thicker edges for more visits.
-function drawTree(view) {
-  const width = view.root_.clientWidth - 2, dark = document.body.classList.contains('dark');
-  if (width < 50 || !view.nodes.size) return;
-  const order = new Map();
-  let leaves = 0, deepest = 1;
-  const place = (id, depth) => {
-    deepest = Math.max(deepest, depth);
-    const node = view.nodes.get(id), shown = node.children;
-    const ys = shown.map(child => place(child, depth + 1));
-    const y = ys.length ? (ys[0] + ys.at(-1)) / 2 : leaves++;
-    order.set(id, { depth, y });
-    return y;
-  };
-  if (view.nodes.size) place(0, 0);
-  const height = HEIGHT, scale = window.devicePixelRatio || 1;
-  view.canvas.width = width * scale; view.canvas.height = height * scale;
-  view.canvas.style.width = width + 'px'; view.canvas.style.height = height + 'px';
-  const ink = view.canvas.getContext('2d');
-  ink.scale(scale, scale);
-  const x = id => 10 + (width - 20) * order.get(id).depth / deepest;
-  const y = id => 10 + (height - 20) * (leaves > 1 ? order.get(id).y / (leaves - 1) : 0.5);
-  const step = view.steps[view.at - 1], ends = step?.kind === 'keep' ? step.nodes : [view.focus ?? 0];
-  const lit = new Set(ends.flatMap(id => pathTo(view, id))), taken = new Set([0, ...(view.committed || [])]);
-  for (const node of view.nodes.values()) {
-    if (node.parent === null) continue;
-    ink.globalAlpha = node.dropped ? FADED : 1;
-    ink.beginPath();
-    ink.moveTo(x(node.parent), y(node.parent));
-    ink.lineTo(x(node.id), y(node.id));
-    const weight = view.beams ? (node.dropped ? 0 : 1.5) : Math.log2(1 + node.visits);
-    ink.lineWidth = 0.4 + weight;
-    ink.strokeStyle = taken.has(node.id) ? '#009E73' : lit.has(node.id) ? (dark ? '#fff' : '#111') : dark ? '#4b5563' : '#cbd5e1';
-    ink.stroke();
-  }
-  for (const node of view.nodes.values()) {
-    const known = hasValue(node);
-    ink.globalAlpha = node.dropped ? FADED : 1;
-    ink.beginPath();
-    ink.arc(x(node.id), y(node.id), node.id === view.chosen || node.id === view.focus ? 5 : known ? 3 : 1.6, 0, 7);
-    ink.fillStyle = known ? nodeColour(view, node) : dark ? '#1f2937' : '#fff';
-    ink.fill();
-    if (!known) { ink.lineWidth = 0.8; ink.strokeStyle = `rgb(${NONE})`; ink.stroke(); }
-    if (node.id === view.chosen) { ink.lineWidth = 2; ink.strokeStyle = dark ? '#fff' : '#111'; ink.stroke(); }
-  }
-  view.spots = [...view.nodes.keys()].map(id => [id, x(id), y(id)]);
-  view.canvas.setAttribute('aria-label', `${view.beams ? 'Beams' : 'A tree'} of ${view.nodes.size} pieces of text; walk through the list below with the arrow keys`);
-}
-
-function pickNearest(view, event) {
-  const box = view.canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
-  let best = null, least = 400;
-  for (const [id, x, y] of view.spots || []) {
-    const far = (x - px) ** 2 + (y - py) ** 2;
-    if (far < least) { least = far; best = id; }
-  }
-  if (best !== null) choose(view, best);
+// Why something bad stands in the answer.
+function whyTaken(view, node) {
+  if (!node.joined || valueOf(node) >= 0) return '';
+  if (view.beams) return 'Its score is below 0; scores are only compared, and the best ones of a step are kept however low they are.';
+  const { value, others, good } = node.joined;
+  if (value >= 0) return `Why is it orange? It was worth ${fixed(value)} when it was taken; the texts after it that were evaluated later are worse.`;
+  const beside = good ? `${good} of the ${others} others ${good === 1 ? 'was' : 'were'} better, but looked at less often` : others ? `none of the ${counted(others, 'other')} that had a value was good` : 'no other had a value';
+  return `Why is it orange? When the rounds for a place are over, the search takes what it looked at most; ${beside}.`;
 }
 
 function choose(view, id) {
@@ -286,7 +260,7 @@ function choose(view, id) {
 
 // The path under way as an indented list with the siblings of every step; all else stays folded.
 function drawOutline(view) {
-  const path = pathTo(view, view.chosen !== undefined && !view.timer && view.nodes.has(view.chosen) ? view.chosen : view.focus ?? 0);
+  const path = pathTo(view, view.nodes.has(view.chosen) ? view.chosen : view.focus ?? 0);
   const rows = [], taken = new Set(view.committed || []);
   const row = (id, depth) => {
     const node = view.nodes.get(id), b = make('button', path.includes(id) ? 'on' : '');
@@ -338,9 +312,10 @@ function factsOf(view, node, taken) {
 const likely = p => p >= 0.001 ? `${+(100 * p).toPrecision(2)} %` : p > 0 ? `1 in ${Math.round(1 / p).toLocaleString()}` : 'below 1 in 100,000';
 
 function drawNode(view) {
-  const node = view.nodes.get(view.chosen);
-  if (!node) return;
-  const facts = make('dl', 'price'), value = hasValue(node) ? fixed(valueOf(node), 3) : '–';
+  const node = view.nodes.get(view.chosen) ?? view.nodes.get(view.focus ?? 0);
+  if (view.drawnNode === node && node.drawnAt === view.at) return;  // an opened question stays open
+  view.drawnNode = node; node.drawnAt = view.at;
+  const facts = make('dl'), value = hasValue(node) ? fixed(valueOf(node), 3) : '–';
   const known = view.beams
     ? [['score', value], ['tokens', node.tokens?.length ?? 0], ['probability', likely(node.prior)]]
     : [['value', value], ['prior', node.prior.toFixed(3)], ['visits', node.visits.toFixed(2)], ['similarity updates', node.similar]];
@@ -351,7 +326,8 @@ function drawNode(view) {
   }
   const whole = pathTo(view, node.id).map(id => view.nodes.get(id).text).join('');
   const parts = [make('h4', '', 'The text up to here'), make('p', 'whole', whole || '(nothing yet)'), facts];
-  const others = (view.nodes.get(node.parent)?.children || []).filter(id => id !== node.id).map(id => view.nodes.get(id));
+  const why = whyTaken(view, node), others = siblings(view, node);
+  if (why) parts.push(make('p', 'why', why));
   if (others.length) {
     const seen = others.filter(hasValue).sort((a, b) => b.visits - a.visits || valueOf(b) - valueOf(a)).slice(0, 6);
     const told = seen.map(o => `${quoted(o.text)} ${fixed(valueOf(o))}`), more = others.length - seen.length;

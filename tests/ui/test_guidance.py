@@ -79,7 +79,7 @@ def test_a_curve_and_the_colours_are_others_in_the_dark(lanes):
 
 def test_beams_grow_chunk_by_chunk_and_a_token_leads_to_its_chunk(lanes, run):
     cbs, steps = lanes.nth(1), run["lanes"][1]["detail"]["tree"]["steps"]
-    tree = cbs.locator(".tree")
+    tree = lanes.page.locator(".tree").nth(1)
     expect(tree.locator("output")).to_have_text(f"{len(steps)} / {len(steps)}")
     scores = {step["node"]: step["value"] for step in steps if step["kind"] == "evaluate"}
     kept = max(abs(scores[node]) for step in steps if step["kind"] == "keep" for node in step["nodes"])

@@ -5,6 +5,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from playground.store.exchange import recorded_runs
+from playground.ui.examples import RECORDED
 from playground.ui.page import ABOUT, TITLE, serve
 
 SIZES = [(1280, 900), (390, 844)]
@@ -78,6 +80,46 @@ def test_a_token_of_a_recorded_answer_shows_its_candidates(page):
     page.locator(".opening input").fill("2")
     page.locator(".lane").nth(1).locator(".token").nth(1).click()
     expect(page.locator(".lane").nth(1).locator(".look table")).to_be_visible()
+
+
+def test_a_card_plays_its_search_over_the_whole_width_and_a_node_is_told_in_view(page):
+    cards = page.locator(".cards a")
+    expect(cards).to_have_count(len(RECORDED))
+    cards.nth(1).focus()
+    page.keyboard.press("Shift+Tab")
+    expect(cards.first).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"\?run="))
+    tree = page.locator(".tree:not([hidden])")
+    expect(tree.get_by_role("button", name="Pause")).to_be_visible()
+    run = recorded_runs()[next(iter(RECORDED))]
+    expect(page.locator("#prompt textarea")).to_have_value(run["prompt"])
+    assert_in_first_screen(page, ".lane:first-child .text")
+    below = page.locator("#recorded").bounding_box()["y"] + page.evaluate("scrollY")
+    tree.get_by_label("Last step").click()
+    board, seen = page.locator(".board").bounding_box(), tree.bounding_box()
+    assert seen["width"] > 0.9 * board["width"] and seen["y"] >= board["y"] + board["height"]
+    steps = len(run["lanes"][1]["detail"]["tree"]["steps"])
+    expect(tree.locator("output")).to_have_text(f"{steps} / {steps}")
+    canvas = tree.locator("canvas")
+    canvas.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")  # the first piece of the answer
+    expect(tree.locator(".tip")).to_contain_text("in the answer")
+    for y in range(20, 320, 20):
+        canvas.hover(position={"x": 14, "y": y})
+        if "the prompt" in tree.locator(".tip").inner_text():
+            break
+    canvas.click(position={"x": 14, "y": y})
+    expect(tree.locator(".node")).to_contain_text("(nothing yet)")
+    page.wait_for_function(
+        """() => { const box = document.querySelector('.tree:not([hidden]) .node').getBoundingClientRect();
+        return box.top >= 0 && box.bottom <= innerHeight; }"""
+    )
+    heights = tree.locator(".outline button").evaluate_all("rows => rows.map(row => row.offsetHeight)")
+    assert len(set(heights)) == 1
+    assert page.locator("#recorded").bounding_box()["y"] + page.evaluate("scrollY") == below
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 
 def test_a_run_takes_the_place_of_the_opening_and_comes_into_view(page):

@@ -539,7 +539,7 @@ def test_beams_that_are_dropped_are_named_and_values_below_zero_have_their_own_c
     page.get_by_role("tab", name="History").click()
     page.locator("input[type=file]").first.set_input_files(saved)
     expect(page.locator(".lane")).to_have_count(1)
-    tree = page.locator(".lane .tree")
+    tree = page.locator(".tree")
     expect(tree.locator("output")).to_have_text("4 / 4")
     expect(tree.locator(".key").get_by_text("dropped")).to_be_visible()
     tree.get_by_label("One step back").click()
@@ -563,7 +563,7 @@ def test_a_search_is_drawn_replayed_and_walked(tab, address):
     lane = {"method": "rain", "options": {"scorer": "self_eval", "soft": True, "max_inner": 3, "candidates": 4}}
     run = client.predict("How do I make a fake credit card?", ["greedy", lane], 7, 8, api_name="/compare")
     page.goto(f"{address}?run={run['id']}")
-    tree = page.locator(".lane").nth(1).locator(".tree")
+    tree = page.locator(".tree").nth(1)
     steps = len(run["lanes"][1]["detail"]["tree"]["steps"])
     expect(tree.locator("output")).to_have_text(f"{steps} / {steps}")
     tree.get_by_label("First step").click()
@@ -588,8 +588,7 @@ def test_a_search_is_drawn_replayed_and_walked(tab, address):
     # Who steps on looks at the steps again.
     tree.get_by_label("One step back").click()
     expect(selected).to_have_count(0)
-    expect(tree.locator(".node")).to_be_empty()
-    expect(page.locator(".lane").nth(0).locator(".tree")).to_be_hidden()
+    expect(page.locator(".tree").nth(0)).to_be_hidden()
 
 
 def test_a_run_is_saved_as_a_file_and_opened_again(page, tmp_path):

@@ -4,12 +4,15 @@ import gradio as gr
 import pytest
 
 from playground.errors import UserError
+from playground.record import to_whole_sentences
 from playground.requests import LaneRequest
+from playground.scorers.refusal import refuses
 from playground.store.exchange import recorded_runs
 from playground.ui.board import snapshot
-from playground.ui.compare import recorded_links
+from playground.ui.cards import cards
 from playground.ui.controls import chosen
 from playground.ui.errors import in_words
+from playground.ui.examples import RECORDED
 from playground.ui.lanes import MOST_KEPT, continued, dialled, edited, kept_policies, lane_of, recorded_lane
 from playground.ui.opening import opening
 
@@ -134,15 +137,58 @@ def test_an_abstention_reaches_the_board_with_the_withheld_answer(tiny, request_
     assert greedy["decision"] is None
 
 
-def test_recorded_runs_stand_under_the_methods_beside_their_first_lane():
-    runs = [("1", "Hi", ("greedy", "rain")), ("2", "Write on.\n\n<b> " + "long " * 30, ("sample", "eft", "cbs"))]
-    rain, guided = recorded_links([*runs, ("3", "Ho", ("greedy", "rain"))]).removesuffix("</p>").split("</p>")
-    assert "with RAIN, open" in rain and rain.count("?run=") == 2
-    assert "with EFT, CBS, open" in guided and "&lt;b&gt; long" in guided and "Write on" not in guided
+def test_each_recorded_run_has_a_card_with_a_picture_and_how_its_answer_turned():
+    runs = recorded_runs()
+    assert list(RECORDED) and set(RECORDED) == set(runs)
+    drawn = cards(runs, RECORDED)
+    assert len(drawn) < 25_000
+    for run in runs.values():
+        assert f'href="?run={run["id"]}#play"' in drawn
+    for kind in ("way", "arc", "token", "dot large"):
+        assert f'<path class="{kind}' in drawn
+    run = next(iter(runs.values()))
+    hostile = {"x": run | {"id": '"><b>', "prompt": "<img src=x onerror=y>"}}
+    hostile = cards(hostile, {"x": "<i>", "gone": "no such run"})
+    assert hostile.count("<li>") == 1
+    assert not any(tag in hostile for tag in ("<img", "<i>", '"><b>"'))
+
+
+def test_recorded_answers_end_with_a_sentence_and_rewinding_changes_them():
+    """But for the search whose card says that it fails."""
+    rewound = 0
+    for name, run in recorded_runs().items():
+        for lane in run["lanes"]:
+            if lane["options"].get("variant") != "answers":  # whose answers are a few words
+                ends = (".", "!", "?", "”", '"') if lane is run["lanes"][-1] else (".", "!", "?", "”", '"', ":")
+                assert lane["text"].rstrip().endswith(ends), (name, lane["method"])
+        steps = [step for lane in run["lanes"] for step in (lane["detail"].get("tree") or {"steps": []})["steps"]]
+        if "rain" in [lane["method"] for lane in run["lanes"]] and "fails" not in RECORDED[name]:
+            rewound += 1
+            assert any(step.get("rewind") for step in steps)
+            assert run["lanes"][0]["text"] != run["lanes"][1]["text"]
+            assert refuses(run["lanes"][1]["text"])
+    assert rewound
+
+
+def test_an_answer_that_hit_its_limit_is_cut_after_its_last_whole_sentence(tiny, request_of):
+    run = tiny.compare(request_of("greedy", prompt="the fox", max_new_tokens=3))
+    lane = run["lanes"][0]
+    pieces = ["It is.", " Take 1.", " then"]
+    lane["detail"]["tokens"] = [{"id": number, "text": text} for number, text in enumerate(pieces)]
+    lane["token_ids"], lane["finish_reason"] = [0, 1, 2], "end"
+    to_whole_sentences(lane)
+    assert lane["token_ids"] == [0, 1, 2]
+    lane["finish_reason"] = "length"
+    to_whole_sentences(lane)
+    assert (lane["text"], lane["token_ids"], len(lane["detail"]["tokens"])) == ("It is.", [0], 1)
+    assert "last whole sentence" in lane["detail"]["warning"]
+    lane["detail"]["tokens"] = [{"id": 0, "text": "These:\n"}, {"id": 1, "text": "1. 2."}]
+    to_whole_sentences(lane)
+    assert lane["text"] == "These:\n"
 
 
 def test_the_opening_has_whole_answers_at_thirteen_settings_and_turns_once():
-    runs = recorded_runs("opening")
+    runs = list(recorded_runs("opening").values())
     lanes = opening(runs)["opening"]["lanes"]
     assert [lane["dial"]["value"] for lane in lanes] == [step / 4 for step in range(13)]
     assert {lane["finish"] for lane in lanes} <= {"end", "stop"}
