@@ -76,6 +76,8 @@ class Settings:
     """The Hub data set, OWNER/NAME, that the Owner tab pushes votes to."""
     hosts: tuple[str, ...] = field(default_factory=lambda: _words("PLAYGROUND_HOSTS"))
     """Names under which the page may be asked for, beside this machine's own and the Space's; * stands for all."""
+    space_hosts: tuple[str, ...] = field(default_factory=lambda: _words("SPACE_HOST"))
+    """The names of a Space, which the Hub tells; its own domain may be among them."""
     frames: tuple[str, ...] = field(
         default_factory=lambda: _words(
             "PLAYGROUND_FRAMES", "https://huggingface.co" if os.environ.get("SPACE_ID") else ""
@@ -95,6 +97,11 @@ class Settings:
     consent: str = field(default_factory=lambda: os.environ.get("PLAYGROUND_CONSENT") or _CONSENT)
     """What voters agree to; {licence} stands for the licence."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))
+
+    @property
+    def address(self) -> str:
+        """Where people find this server, if it knows: that of a Space, since another site's stands above its frame."""
+        return f"https://{self.space_hosts[0]}/" if self.space_hosts else ""
 
     @property
     def adapters(self) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from playground.arena import Arena
+from playground.decoders import colour_of
 from playground.errors import UserError
 from playground.figures.ranking import ranking_figure
 from playground.ranking import COVARIATES, effects_in_words
@@ -131,7 +132,8 @@ class ArenaTab:
         if not found["methods"]:
             return said, gr.update(visible=False), gr.update(visible=False)
         table = [[_whole(method[name]) for name in _COLUMNS] for method in found["methods"]]
-        figure = ranking_figure(found["methods"])
+        colours = [colour_of(method["method"].partition(":")[0]) for method in found["methods"]]
+        figure = ranking_figure(found["methods"], colours)
         return said, gr.update(value=figure, visible=True), gr.update(value=table, visible=True)
 
 
