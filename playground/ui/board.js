@@ -189,7 +189,8 @@ function scrub(lane) {
     return;
   }
   const winner = places => places.filter(place => place[0] <= at).at(-1) || places[0];
-  const turn = flips.findIndex((places, i) => winner(places)[1] !== ids[i]);
+  const from = lane.data.fork ? lane.data.begin : 0;  // what a branch has from elsewhere stands
+  const turn = flips.findIndex((places, i) => i >= from && winner(places)[1] !== ids[i]);
   if (turn < 0) {
     lane.scrubParts.says.textContent = `At ${where} greedy decoding writes the same text.`;
     return;

@@ -246,8 +246,9 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         server_name=host,
         server_port=port,
         theme=THEME,
-        css=_read("page.css", "tour.css", "print.css"),
-        head=f"<script>{_read('page.js', 'tour.js')}</script>",
+        css=_read("page.css"),
+        # What depends on the whole page, not on Gradio's part of it, which its own style sheets are bound to.
+        head=f"<style>{_read('tour.css', 'print.css')}</style><script>{_read('page.js', 'tour.js')}</script>",
         footer_links=["api"],
         app_kwargs={"lifespan": guarded},
         # Each run that is waited for holds a thread of the server, and there are never more runs than that.

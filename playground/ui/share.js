@@ -42,6 +42,8 @@ async function copyLink(button) {
     field.hidden = false;
     field.select();
     if (!document.execCommand('copy')) { answerOn(button, 'Copy it from here →'); return; }
+    field.hidden = true;
+    button.focus();
   }
   answerOn(button, 'Copied');
 }
@@ -107,10 +109,11 @@ function drawPicture() {
       pen.roundRect(x, y, width, heights[number], 12);
       pen.fillStyle = paint.card; pen.fill();
       pen.strokeStyle = paint.edge; pen.stroke();
-      pen.fillStyle = card.lane.data.hue;
-      pen.fillRect(x + 12, y, 64, 5);
+      pen.beginPath();
+      pen.arc(inner + 8, y + PAD + 15, 8, 0, 7);
+      pen.fillStyle = card.lane.data.hue; pen.fill();
       pen.fillStyle = paint.ink; font(24, 650);
-      pen.fillText(title, inner, y + PAD + 15);
+      pen.fillText(title, inner + 26, y + PAD + 15);
       font(18);
       write(card.facts.map(line => line.map(part => ({ ...part, soft: true }))), inner, y + PAD + 34, 25, width - 2 * PAD);
       font(21);

@@ -9,7 +9,7 @@ const TOUR = [
     says: 'RAIN tries pieces of text, judges them, and goes back where they are bad. Open a recorded search here, and press play below its tree.' },
   { tab: 'Ask', at: ['#ask-examples', '#question'], title: 'See it abstain',
     says: 'Here the model says how sure it is. Ask something that it cannot know: below the threshold it says “I don’t know”.' },
-  { tab: 'Arena', at: ['#vote-bar', '#vote-a', '#new-battle'], title: 'Vote',
+  { tab: 'Arena', at: ['#vote-bar:has(button:not(:disabled))', '#new-battle'], title: 'Vote',
     says: 'Two hidden methods answer one prompt. Say which answer is better; then you see who wrote it, and the ranking moves.' },
 ];
 const tour = { step: -1, box: null, ring: null, from: null };
