@@ -1,4 +1,5 @@
-"""Makes docs/page.png, the picture in the README, from the real page: python -m docs.picture (or make picture).
+"""Makes the picture in the README, docs/page.png, and that of links to the page, playground/ui/card.png, from the real
+page: python -m docs.picture (or make picture).
 
 It is what a person sees who opens the page and clicks a token of the answer that the dial turns. All of it is recorded,
 so no model writes for it.
@@ -12,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from playground.service import Playground
 from playground.settings import Settings
 from playground.ui.page import serve
+from playground.ui.preview import CARD
+from playground.ui.preview import SIZE as SIZE_OF_CARD
 from tests.browser import chromium
 
 PICTURE = Path(__file__).parent / "page.png"
@@ -40,14 +43,30 @@ def main() -> None:
             tab.set_default_timeout(PATIENCE)
             tab.goto(address)
             look(tab)
-            small = smaller(tab.screenshot(full_page=True, clip=part(tab)))
+            keep(PICTURE, smaller(tab.screenshot(full_page=True, clip=part(tab))))
+            keep(CARD, smaller(card(browser, address)))
     finally:
         page.close()
         playground.close()
-    if len(small) > LARGEST:
-        sys.exit(f"The picture has {len(small):,} bytes, more than {LARGEST:,}; make it smaller in docs/picture.py.")
-    PICTURE.write_bytes(small)
-    print(f"{PICTURE} has {len(small):,} bytes.")
+
+
+def keep(path: Path, picture: bytes) -> None:
+    """Write a picture, if it is small."""
+    if len(picture) > LARGEST:
+        sys.exit(f"{path} has {len(picture):,} bytes, more than {LARGEST:,}; make it smaller in docs/picture.py.")
+    path.write_bytes(picture)
+    print(f"{path} has {len(picture):,} bytes.")
+
+
+def card(browser: Browser, address: str) -> bytes:
+    """The dial and both answers, without the controls around them, in the size of links' pictures."""
+    width, height = SIZE_OF_CARD
+    tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme="light")
+    tab.goto(address)
+    tab.locator(".lane").last.wait_for()
+    tab.locator("body").evaluate("body => body.classList.add('large')")
+    tab.emulate_media(media="print")
+    return tab.screenshot()
 
 
 def look(tab: Page) -> None:

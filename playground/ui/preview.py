@@ -77,9 +77,9 @@ def describe(preview: Callable[[Request], Preview]) -> None:
     width, height = SIZE
     tags = _TAGS.replace("WIDTH", str(width)).replace("HEIGHT", str(height))
     templates.globals["preview"] = preview
-    templates.loader = ChoiceLoader(
-        [DictLoader({_PAGE: source.replace("</head>", f"{tags}</head>", 1)}), templates.loader]
-    )
+    # In front: some who read this stop before the page's own data, which is long.
+    source = source.replace("<head>", f"<head>{tags}", 1)
+    templates.loader = ChoiceLoader([DictLoader({_PAGE: source}), templates.loader])
 
 
 def serve_card(app: App) -> None:
