@@ -96,6 +96,8 @@ def continued(run: RunRecord, asked: dict[str, Any], open_run: Callable[[str], R
         if dial is not None:
             options = method.dial.turned(options, tokens, at, float(dial))
         begin, text = lane["token_ids"][:at], "".join(record["text"] for record in tokens[:at])
+        if begin != [record["id"] for record in tokens[:at]]:  # a file may come from anywhere
+            raise ValueError
         if token is not None:
             text += next(candidate["text"] for candidate in tokens[at]["top"] if candidate["id"] == token)
             begin = [*begin, token]

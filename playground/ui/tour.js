@@ -74,10 +74,12 @@ function showStep(step) {
   placeTour();
 }
 
-const openTab = name => {
-  const shown = [...document.querySelectorAll('[role=tab]')].filter(tab => tab.textContent.trim() === name);
-  if (!shown.some(tab => tab.getAttribute('aria-selected') === 'true')) (shown.find(tab => tab.offsetParent) || shown[0])?.click();
-};
+// On a phone most tabs are in Gradio's list of more tabs, and only there can they be pressed.
+function openTab(name) {
+  const find = (where, may) => [...document.querySelectorAll(where)].find(tab => tab.textContent.trim() === name && may(tab));
+  const tab = find('[role=tab]', tab => tab.offsetParent && !tab.closest('[aria-hidden=true]')) || find('.overflow-dropdown button', () => true);
+  if (tab && tab.getAttribute('aria-selected') !== 'true' && !tab.classList.contains('selected')) tab.click();
+}
 
 // The ring around what the step is about, the box below it or above it; both follow what moves.
 function placeTour() {

@@ -76,6 +76,14 @@ def test_nonsense_from_a_browser_is_no_continuation(mixed, asked):
         continued(mixed, asked, lambda run_id: mixed | {"id": run_id, "prompt": "another"})
 
 
+def test_a_damaged_answer_is_not_continued(mixed):
+    [lane] = mixed["lanes"]
+    tokens = [token | {"id": 10**9} for token in lane["detail"]["tokens"]]
+    damaged = mixed | {"lanes": [lane | {"detail": lane["detail"] | {"tokens": tokens}}]}
+    with pytest.raises(UserError, match="cannot be continued"):
+        continued(damaged, {"lane": 0, "at": 2, "dial": 1}, None)
+
+
 def test_a_seventh_lane_is_refused_with_the_way_out(mixed):
     full = mixed | {"lanes": mixed["lanes"] * 6}
     with pytest.raises(UserError, match=r"6 lanes stand here.*Remove one"):
