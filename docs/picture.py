@@ -70,14 +70,15 @@ def card(browser: Browser, address: str) -> bytes:
 
 
 def look(tab: Page) -> None:
-    """Open the candidates of a token of the turned answer."""
+    """Open the candidates of a token of the turned answer, as somebody who has seen the tour."""
+    tab.evaluate("seeTour()")
     tab.locator(".lane").last.locator(".token").first.click()
     tab.locator(".lane table").first.wait_for()
 
 
 def part(tab: Page) -> dict[str, float]:
     """The rectangle from the top of the page to the end of the answers."""
-    board = tab.locator("#board").bounding_box()
+    board = tab.locator(".board").bounding_box()
     return {"x": 0, "y": 0, "width": SIZE["width"], "height": board["y"] + board["height"] + EDGE}
 
 

@@ -205,7 +205,7 @@ def test_a_link_says_what_it_leads_to(embedded, address):
         picture = Image.open(answer)
         assert (answer.headers["content-type"], picture.size) == ("image/png", SIZE)
     prompt = '</title><script>window.hacked=1</script>" onload="x'
-    run = embedded.compare(RunRequest.checked(prompt=prompt, lanes=["greedy"], max_new_tokens=1))
+    run = embedded.compare(RunRequest.checked(prompt=prompt, lanes=[{"method": "greedy"}], max_new_tokens=1))
     page = source(f"?run={run['id']}")
     told = told_by(page)
     assert told["og:title"] == told["twitter:title"] == f"{prompt} · {TITLE}"
