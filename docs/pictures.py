@@ -1,5 +1,5 @@
-"""Makes the pictures of the page in the README and the docs, from the real page: python -m docs.pictures (or make
-pictures); names after it make only those.
+"""Makes the pictures of the page in the README and the docs, and that of links to the page (playground/ui/card.png),
+from the real page: python -m docs.pictures (or make pictures); names after it make only those.
 
 Most of what they show is recorded; for `ask` and `arena` the embedded model writes.
 """
@@ -17,7 +17,9 @@ from playwright.sync_api import Browser, Page
 
 from playground.service import Playground
 from playground.settings import Settings
+from playground.ui.examples import RECORDED
 from playground.ui.page import serve
+from playground.ui.preview import CARD, SIZE
 from tests.browser import chromium
 
 FOLDER = Path(__file__).parent
@@ -38,6 +40,8 @@ class View:
     until: str
     width: int = 1180
     tallest: int = 900
+    file: Path | None = None
+    """Where it goes; into this folder under its name, if that is not said."""
 
 
 def open_token(tab: Page) -> None:
@@ -46,15 +50,21 @@ def open_token(tab: Page) -> None:
     tab.locator(".lane table").first.wait_for()
 
 
-def open_recorded(method: str) -> Callable[[Page], None]:
-    """The first recorded run with this method."""
+def open_recorded(name: str) -> Callable[[Page], None]:
+    """The card of that recorded run."""
 
     def look(tab: Page) -> None:
-        tab.get_by_role("button", name="More examples").click()
-        tab.locator("#recorded p").filter(has_text=method).first.locator("a").first.click()
-        tab.locator(".lane .tree canvas, .lane .curve").locator("visible=true").first.wait_for()
+        tab.locator("#recorded a").filter(has_text=RECORDED[name]).click()
+        tab.locator(".tree canvas, .lane .curve").locator("visible=true").first.wait_for()
 
     return look
+
+
+def as_card(tab: Page) -> None:
+    """The dial and both answers, large, without the controls around them."""
+    tab.locator(".lane").last.wait_for()
+    tab.locator("body").evaluate("body => body.classList.add('large')")
+    tab.emulate_media(media="print")
 
 
 def ask(tab: Page) -> None:
@@ -84,11 +94,12 @@ def train(tab: Page) -> None:
 VIEWS = {
     "page": View(open_token, "#board"),
     "phone": View(lambda tab: None, "#board", width=390, tallest=844),
-    "rain": View(open_recorded("RAIN"), "#board", tallest=1000),
-    "ivg": View(open_recorded("IVG"), "#board"),
+    "rain": View(open_recorded("rain-card"), "#board", tallest=1000),
+    "ivg": View(open_recorded("film"), "#board"),
     "ask": View(ask, "#coverage"),
     "arena": View(vote, "#after-vote"),
     "train": View(train, "#train-status"),
+    "card": View(as_card, "footer", *SIZE, file=CARD),
 }
 
 
@@ -102,14 +113,19 @@ def main(names: list[str]) -> None:
                 small = taken(browser, address, VIEWS[name])
                 if len(small) > LARGEST:
                     sys.exit(f"{name} has {len(small):,} bytes, more than {LARGEST:,}; make it smaller.")
-                (FOLDER / f"{name}.png").write_bytes(small)
+                path_of(name).write_bytes(small)
                 print(f"{name}.png has {len(small):,} bytes.")
     finally:
         page.close()
         playground.close()
-    total = sum((FOLDER / f"{name}.png").stat().st_size for name in VIEWS)
+    total = sum(path_of(name).stat().st_size for name in VIEWS)
     if total > LARGEST_IN_ALL:
         sys.exit(f"All pictures have {total:,} bytes, more than {LARGEST_IN_ALL:,}; make some smaller.")
+
+
+def path_of(name: str) -> Path:
+    """Where the picture of a view lies."""
+    return VIEWS[name].file or FOLDER / f"{name}.png"
 
 
 def taken(browser: Browser, address: str, view: View) -> bytes:
@@ -121,6 +137,7 @@ def taken(browser: Browser, address: str, view: View) -> bytes:
     tab.set_default_timeout(PATIENCE)
     tab.goto(address)
     tab.locator(".lane-controls").nth(1).wait_for()
+    tab.evaluate("seeTour()")
     view.look(tab)
     tab.wait_for_timeout(1000)  # the page scrolls and draws
     tab.evaluate("scrollTo(0, 0)")

@@ -184,6 +184,13 @@ class Curve(TypedDict, closed=True):
     points: list[tuple[Whole, Number]]
 
 
+class Fork(TypedDict, closed=True):
+    """Where a lane goes on from another one of its run: the first `at` tokens are that lane's."""
+
+    lane: Whole
+    at: Whole
+
+
 class Detail(TypedDict, extra_items=Any):
     """What a lane has to show beside its answer; what is not named here is the method's own."""
 
@@ -204,6 +211,9 @@ class Detail(TypedDict, extra_items=Any):
     abstained: NotRequired[bool]
     withheld: NotRequired[str | None]
     """The answer that it did not give."""
+    fork: NotRequired[Fork]
+    written_in: NotRequired[str]
+    """The run in which the lane was written, if it stands in this one as it was there."""
 
 
 class LaneRecord(TypedDict, closed=True):

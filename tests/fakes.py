@@ -72,6 +72,7 @@ def make_lane(
     stop: tuple[str, ...] = (),
     prompt: str = "",
     begin: tuple[int, ...] = (),
+    known: tuple[dict, ...] = (),
     resolve=Policy,
 ) -> Lane:
     return Lane(
@@ -83,6 +84,7 @@ def make_lane(
         prompt=prompt,
         ask=lambda variant, text: FakeTokenizer()(text).input_ids,
         begin=begin,
+        known=known,
         resolve=resolve,
     )
 

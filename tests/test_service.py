@@ -12,7 +12,7 @@ from playground.decoders.base import Decoder, Sampling
 from playground.errors import UserError
 from playground.requests import LaneRequest, RunRequest
 from playground.scorers import SCORERS
-from playground.service import Playground
+from playground.service import Continuation, Playground
 from playground.service.methods import options_schema
 from playground.settings import Settings
 from tests.tiny import make_catalogue, make_model
@@ -176,16 +176,25 @@ def test_a_scorer_reads_a_finished_answer_under_a_mixture(tiny):
     assert mixed != pytest.approx(plain, abs=1e-3)
 
 
-@pytest.mark.parametrize("method", ["greedy", "sample:temperature=0.9", "dera:lambda_=0.5", "sample:variant=quarter"])
+@pytest.mark.parametrize(
+    "method",
+    ["greedy", "sample:temperature=0.9", "dera:lambda_=0.5", "sample:variant=quarter", "best_of_n:n=3"],
+)
 def test_an_answer_goes_on_from_any_of_its_tokens_as_if_nothing_had_happened(tiny, request_of, method):
-    [whole] = tiny.compare(request_of(method, seed=4, max_new_tokens=16))["lanes"]
-    lane = LaneRequest.checked(method=whole["method"], options=whole["options"], begin=whole["token_ids"][:7])
-    again = tiny.compare(RunRequest.checked(prompt="the quick brown fox", lanes=[lane], seed=4, max_new_tokens=16))[
-        "lanes"
-    ][0]
-    assert again["token_ids"] == whole["token_ids"]
-    assert again["detail"]["tokens"] == whole["detail"]["tokens"]
-    assert again["begin"] == whole["token_ids"][:7]
+    run = tiny.compare(request_of(method, seed=4, max_new_tokens=16))
+    [whole] = run["lanes"]
+    cut = min(11, len(whole["token_ids"]) - 1)
+    lane = LaneRequest.checked(method=whole["method"], options=whole["options"], begin=whole["token_ids"][:cut])
+    request = RunRequest.checked(prompt="the quick brown fox", lanes=[lane], seed=4, max_new_tokens=16)
+    forced = tiny.compare(request)["lanes"][0]
+    branch = tiny.start(request, continuation=Continuation(((whole, run["id"]),), 0, cut))
+    branch.wait()
+    for again in (forced, branch.result()["lanes"][1]):
+        if whole["method"] != "best_of_n":  # all of its samples begin so; another one may then be the best
+            assert again["token_ids"] == whole["token_ids"]
+            assert again["detail"]["tokens"] == whole["detail"]["tokens"]
+        assert again["begin"] == whole["token_ids"][:cut]
+    assert branch.result()["lanes"][1]["token_ids"] == forced["token_ids"], "bit for bit as if it had been forced"
 
 
 def test_another_token_turns_the_answer_and_a_text_may_open_it(tiny, request_of):

@@ -13,6 +13,7 @@ from playground.branch import logits
 from playground.branch.lane import SURPRISE, Draft, Lane, divergence
 from playground.branch.text import Text, open_texts
 from playground.engine.engine import Asking
+from playground.engine.runner import SHORT
 from playground.policy import Policy
 
 SHOWN = 5
@@ -45,10 +46,14 @@ class Branch:
         policies = tuple(map(lane.resolve, policies))
         prompts = {name: lane.encode(name) for policy in policies for name in policy.names}
         [text] = yield from open_texts([(policies[0], prompts)])
-        lane.answer = lane.draft()
+        draft = lane.begun()
         if "colour" not in lane.detail:
             lane.colour(SURPRISE if policies[0].plain else divergence(policies[0].names[0]))
-        return cls(lane, lane.answer, text, lane.rng())
+        # In pieces that run packed: the same bits as token by token, so that the answer goes on as if it had gone on
+        # at once.
+        for start in range(0, len(draft.token_ids), SHORT):
+            yield from text.extend(tuple(draft.token_ids[start : start + SHORT]))
+        return cls(lane, draft, text, _after(lane, lane.rng()), _read=len(draft.token_ids))
 
     @property
     def ended(self) -> bool:
@@ -68,7 +73,10 @@ class Branch:
 
     def forks(self, n: int) -> list[Branch]:
         """This branch and n - 1 forks of it, numbered."""
-        return [self, *(self.fork(number) for number in range(1, n))]
+        twins = [self.fork(number) for number in range(1, n)]
+        for twin in twins:
+            _after(self.lane, twin.rng)
+        return [self, *twins]
 
     def release(self) -> None:
         """Give back the memory of the text; the draft stays."""
@@ -107,7 +115,13 @@ class Branch:
 
     def write_beginning(self) -> Asking:
         """Write what the lane's beginning forces, before a search begins."""
-        yield from self.grow(lambda branch: 0, most=len(self.lane.begin))
+        yield from self.grow(lambda branch: 0, most=len(self.lane.begin) - len(self.draft.token_ids))
+
+
+def _after(lane: Lane, rng: np.random.Generator) -> np.random.Generator:
+    """The random numbers without those that the known tokens were drawn with: one each."""
+    rng.random(len(lane.known))
+    return rng
 
 
 def token_record(lane: Lane, text: Text, token: int) -> dict[str, Any]:

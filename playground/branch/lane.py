@@ -133,7 +133,8 @@ class Lane:
 
     encode: variant → prompt ids of that variant. ask: (variant, another prompt) → its ids. resolve: a policy → the same
     over variants only, its named mixtures written out. calibrated: (policy, α, what evaluates) → the threshold that was
-    found for its confidence, if one was. begin: token ids that open the answer, whatever would be drawn.
+    found for its confidence, if one was. begin: token ids that open the answer, whatever would be drawn. known: the
+    records of the first of these, written by another lane: they stand at once, and the models only read them.
     kept: what scorers keep as long as the lane lasts. listener: told of every draft that grew.
     """
 
@@ -143,6 +144,7 @@ class Lane:
     limits: Limits
     seed: int
     begin: tuple[int, ...] = ()
+    known: tuple[dict[str, Any], ...] = ()
     cost: Cost = field(default_factory=Cost)
     listener: Callable[[Draft], None] = lambda draft: None
     prompt: str = ""
@@ -157,6 +159,14 @@ class Lane:
     def draft(self, index: int = 0) -> Draft:
         """A new, empty answer."""
         return Draft(self, index)
+
+    def begun(self) -> Draft:
+        """A new answer with the tokens that are known, as its first draft and as the lane's answer."""
+        self.answer = self.draft()
+        for record in self.known:
+            own = {name: value for name, value in record.items() if name not in ("id", "text")}
+            self.answer.append(record["id"], record.get("log_prob"), own)
+        return self.answer
 
     def rng(self, *path: int) -> np.random.Generator:
         """Random numbers of one branch. They depend on the run's seed and the branch's path of numbers, on nothing

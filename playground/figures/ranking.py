@@ -7,16 +7,16 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from playground.figures.style import BLUE, finished
+from playground.figures.style import finished
 
 
-def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
-    """methods: those of `leaderboard`, the strongest first."""
+def ranking_figure(methods: list[dict[str, Any]], colours: list[str]) -> go.Figure:
+    """methods: those of `leaderboard`, the strongest first, each with its colour."""
     figure = make_subplots(
         rows=2,
         cols=1,
         vertical_spacing=min(0.2, 90 / _height(methods)),
-        subplot_titles=("strength, 95 % interval", "cost: forward tokens"),
+        subplot_titles=("strength, 95 % interval", "cost: tokens computed"),
     )
     names = [method["method"] for method in methods]
     strengths = [method["strength"] for method in methods]
@@ -25,7 +25,7 @@ def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
             x=strengths,
             y=names,
             mode="markers",
-            marker={"color": BLUE, "size": 10},
+            marker={"color": colours, "size": 10},
             error_x={
                 "type": "data",
                 "symmetric": False,
@@ -38,7 +38,7 @@ def ranking_figure(methods: list[dict[str, Any]]) -> go.Figure:
     )
     cost = [round(method["mean_forward_tokens"]) for method in methods]
     figure.add_trace(
-        go.Bar(x=cost, y=names, orientation="h", marker_color=BLUE, text=cost, textposition="auto"), row=2, col=1
+        go.Bar(x=cost, y=names, orientation="h", marker_color=colours, text=cost, textposition="auto"), row=2, col=1
     )
     figure.update_yaxes(autorange="reversed")
     return finished(figure, height=_height(methods))

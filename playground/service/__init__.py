@@ -3,6 +3,17 @@
 from playground.service.crowd import NOBODY, Person, Ticket, size_of
 from playground.service.methods import list_methods, list_scorers
 from playground.service.playground import Playground
-from playground.service.running import LaneRun, Run
+from playground.service.running import Continuation, LaneRun, Run
 
-__all__ = ["NOBODY", "LaneRun", "Person", "Playground", "Run", "Ticket", "list_methods", "list_scorers", "size_of"]
+__all__ = [
+    "NOBODY",
+    "Continuation",
+    "LaneRun",
+    "Person",
+    "Playground",
+    "Run",
+    "Ticket",
+    "list_methods",
+    "list_scorers",
+    "size_of",
+]

@@ -32,12 +32,14 @@ from playground.service.crowd import Crowd
 from playground.service.crowd import Limits as CrowdLimits
 from playground.service.memory import Memory
 from playground.service.methods import labels, list_methods, list_scorers, options_schema
-from playground.service.running import LaneRun, Run
+from playground.service.running import Continuation, LaneRun, Run
 from playground.service.snapshots import Snapshots
 from playground.settings import Settings
 from playground.store.connection import Connection
 
 log = logging.getLogger(__name__)
+_ENDING = 10.0
+"""Seconds that a run which was stopped may take to end."""
 
 
 class Playground:
@@ -125,12 +127,24 @@ class Playground:
             self.memory.ensure_readers(*readers(lane.options), progress=progress)
 
     def start(
-        self, request: RunRequest, origin: str = "api", progress: Progress | None = None, owner: Owner = ()
+        self,
+        request: RunRequest,
+        origin: str = "api",
+        progress: Progress | None = None,
+        owner: Owner = (),
+        continuation: Continuation | None = None,
     ) -> Run:
-        """Begin a run of `owner` and return at once (but for the loading of models). Raises UserError if it cannot
-        begin."""
+        """Begin a run of `owner` and return at once (but for the loading of models). A request of one lane may be a
+        `continuation`: then the lanes that stand are lanes of this run, too. Raises UserError if it cannot begin."""
         lanes = [self.prepare(request, lane, progress) for lane in request.lanes]
-        run = Run(request, lanes, origin)
+        shown = lanes
+        if continuation:
+            [new] = lanes
+            new.lane.known = continuation.known
+            new.lane.detail["fork"] = {"lane": continuation.parent, "at": continuation.at}
+            new.lane.begun()
+            shown = continuation.around(new)
+        run = Run(request, shown, origin)
         run.on_over = lambda over: self.archive.keep(over, self._is_kept)
         self._running[run.id] = run
 
@@ -327,6 +341,21 @@ class Playground:
         """A run by its id, whether it is still going on or saved. Raises UserError."""
         running = self._running.get(run_id)
         return running.result() if running else self.archive.open(run_id)
+
+    def prompt_of(self, run_id: str) -> str | None:
+        """The prompt of a run, or None if there is no such run."""
+        running = self._running.get(run_id)
+        return running.request.prompt if running else self.archive.store.prompt_of(run_id)
+
+    def ended_run(self, run_id: str) -> RunRecord:
+        """A run that is over, or is about to be. Raises UserError, also for one that goes on."""
+        if running := self._running.get(run_id):
+            try:
+                running.wait(_ENDING)
+            except TimeoutError:
+                raise UserError("This run is still going on; wait until it has ended, or stop it.") from None
+            return running.result()
+        return self.archive.open(run_id)
 
     def stop(self, run_id: str) -> None:
         """Stop a run if it is still going on."""

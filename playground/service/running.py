@@ -6,8 +6,9 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from playground import __version__
 from playground.branch.lane import Draft, Lane
@@ -62,6 +63,10 @@ class LaneRun:
         elif not isinstance(task.error, Stopped):
             self.error = "Something went wrong inside this method; the server's log says what."
 
+    def stop(self) -> None:
+        """End it after the batch under way; what it has written stays."""
+        self.task.stop()
+
     def result(self) -> LaneRecord:
         """The lane as it is saved and handed out."""
         answer = self.lane.answer
@@ -80,16 +85,58 @@ class LaneRun:
         }
 
 
+class KeptLane:
+    """A lane that another run wrote, as it was there: a branch stands beside it."""
+
+    def __init__(self, record: LaneRecord, run_id: str):
+        self.status = record["status"]
+        self._record = record | {"detail": {"written_in": run_id} | record["detail"]}
+
+    def stop(self) -> None:
+        """It has ended."""
+
+    def result(self) -> LaneRecord:
+        return self._record
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """Where the one lane of a request goes on from: the first `at` tokens of lane number `parent` of those that stand.
+    `lanes`: (lane, id of the run that it is of) each. The new lane comes right after its parent."""
+
+    lanes: tuple[tuple[LaneRecord, str], ...]
+    parent: int
+    at: int
+
+    @property
+    def known(self) -> tuple[dict[str, Any], ...]:
+        """The records of the tokens that need not be written again."""
+        return tuple(self.lanes[self.parent][0]["detail"]["tokens"][: self.at])
+
+    def around(self, lane: LaneRun) -> list[LaneRun | KeptLane]:
+        """All lanes of the run; what names a lane behind the new one by its number names the same lane still."""
+        place = self.parent + 1
+        kept = [KeptLane(_moved(record, place), run_id) for record, run_id in self.lanes]
+        return [*kept[:place], lane, *kept[place:]]
+
+
+def _moved(lane: LaneRecord, place: int) -> LaneRecord:
+    fork = lane["detail"].get("fork")
+    if not fork or fork["lane"] < place:
+        return lane
+    return lane | {"detail": lane["detail"] | {"fork": fork | {"lane": fork["lane"] + 1}}}
+
+
 class Run:
     """A run under way or ended. `watch` yields whenever something may have changed, until it has ended."""
 
-    def __init__(self, request: RunRequest, lanes: list[LaneRun], origin: str):
+    def __init__(self, request: RunRequest, lanes: list[LaneRun | KeptLane], origin: str):
         self.id = secrets.token_hex(5)
         self.created = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.request, self.lanes, self.origin = request, lanes, origin
         self._changed = threading.Event()
         self._over = threading.Event()
-        self._open = len(lanes)
+        self._open = sum(isinstance(lane, LaneRun) for lane in lanes)
         self._ended = False
         self.notice: str | None = None
         self._count = threading.Lock()
@@ -116,7 +163,7 @@ class Run:
     def stop(self) -> None:
         """End all lanes after the batch under way; what they have written stays."""
         for lane in self.lanes:
-            lane.task.stop()
+            lane.stop()
 
     @property
     def over(self) -> bool:

@@ -58,6 +58,7 @@ def read_run(content: bytes, origin: str, known: Callable[[str], RunRecord | Non
         run = _RUN.validate_python(_upgraded(told.get("run")))
         for number, lane in enumerate(run["lanes"], 1):
             _check_search(lane["detail"], number)
+            _check_fork(run, number)
         _check_size(run)
     except ValidationError as error:
         raise UserError(_damage(error)) from None
@@ -120,6 +121,18 @@ def _check_search(detail: Detail, lane: int) -> None:
         if known.issuperset(token["node"] for token in detail["tokens"] if token.get("node") is not None):
             return
     raise UserError(f"The saved run is damaged: what lane {lane} kept of its tokens or its search.")
+
+
+def _check_fork(run: RunRecord, lane: int) -> None:
+    """A lane may only go on from tokens that another lane has, too."""
+    own = run["lanes"][lane - 1]
+    if not (fork := own["detail"].get("fork")):
+        return
+    if fork["lane"] != lane - 1 and fork["lane"] < len(run["lanes"]):
+        parent = run["lanes"][fork["lane"]]
+        if all(fork["at"] <= len(one["detail"]["tokens"]) for one in (own, parent)):
+            return
+    raise UserError(f"The saved run is damaged: where lane {lane} goes on from.")
 
 
 def recorded_runs(folder: str = ".") -> dict[str, RunRecord]:

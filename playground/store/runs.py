@@ -49,6 +49,13 @@ class RunStore:
         with self._reading():
             return bool(list(self._db.query("select 1 from runs where id = ?", [run_id])))
 
+    def prompt_of(self, run_id: str) -> str | None:
+        """The prompt of a run, or None if there is none of that id."""
+        with self._reading():
+            return next(
+                (row["prompt"] for row in self._db.query("select prompt from runs where id = ?", [run_id])), None
+            )
+
     def load(self, run_id: str) -> RunRecord:
         """A run as it was saved. Raises UserError if there is none of that id."""
         with self._reading():

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from playground.arena import Arena
-from playground.decoders import decoder
+from playground.decoders import colour_of, decoder
 from playground.errors import UserError
 from playground.figures.ranking import ranking_figure
 from playground.models.specs import Catalogue
@@ -185,7 +185,8 @@ class ArenaTab:
         if not found["methods"]:
             return said, gr.update(visible=False), gr.update(visible=False)
         table = [[_whole(method[name]) for name in _COLUMNS] for method in found["methods"]]
-        figure = ranking_figure(found["methods"])
+        colours = [colour_of(method["method"].partition(":")[0]) for method in found["methods"]]
+        figure = ranking_figure(found["methods"], colours)
         return said, gr.update(value=figure, visible=True), gr.update(value=table, visible=True)
 
 

@@ -4,14 +4,14 @@ const searches = () => element.querySelector('.searches');
 const lanes = [];          // one record of DOM nodes per lane
 let shownRun = null;       // its id; of the opening, whose lanes are of several runs, OPENING
 const OPENING = 'opening';
-const MARKS = ['#7c3aed', '#0e7490', '#a16207', '#be185d', '#4d7c0f', '#64748b'];  // of a lane, at its search, too
-let awaited = false;       // whether the next run is a continuation that was asked for here
+let shownPrompt = '';
+let awaited = null;        // the lane that was asked to go on: the next run is this one with a branch beside it
 const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
-const COSTS = [['generated', 'generated', 'Tokens drawn, those of discarded texts too'],
-  ['forward', 'forward', 'Tokens put through a model, prompts included'], ['seconds', 'seconds', 'From the first step to the end'],
-  ['speed', 'tokens/s', 'Generated tokens per second']];
-const LEFT = 'The board then shows this lane and its continuation; other lanes go.';
-const ENDS = { end: 'end of answer', stop: 'stop string', length: 'token limit', stopped: 'stopped', budget: 'budget spent',
+const COSTS = [['generated', 'tokens written', 'Generated tokens: all that were drawn, those of discarded texts too'],
+  ['forward', 'tokens computed', 'Forward tokens: all that were put through a model, prompts included'], ['seconds', 'seconds', 'From the first step to the end'],
+  ['speed', 'tokens/s', 'Tokens written per second']];
+const STAYS = 'A lane beside this one keeps the tokens before; all lanes stay.';
+const ENDS = { end: 'end of answer', stop: 'stop string', length: 'hit the length limit', stopped: 'stopped', budget: 'budget spent',
   abstained: 'abstained' };
 
 function make(tag, cls, text) {
@@ -21,11 +21,11 @@ function make(tag, cls, text) {
   return node;
 }
 
-function newLane(index) {
+function newLane() {
   const root = make('section', 'lane');
   const head = make('header');
   const lane = { root, title: make('h3'), options: make('span', 'options'), state: make('span', 'state'),
-    progress: make('progress'), notice: make('p', 'notice'), text: make('div', 'text'), legend: make('div', 'legend'),
+    progress: make('progress'), forked: make('p', 'forked'), notice: make('p', 'notice'), text: make('div', 'text'), legend: make('div', 'legend'),
     given: make('p', 'given-key'), decision: make('div', 'decision'),
     scrub: make('div', 'scrub'), price: make('dl', 'price'), look: make('div', 'look'), curves: make('div', 'curves'),
     candidates: make('details', 'candidates'),
@@ -47,22 +47,21 @@ function newLane(index) {
     lane.price.append(box);
   }
   lane.look.setAttribute('aria-live', 'polite');
-  addScrub(index, lane);
-  lane.tree = newTree(from => server.steps([...place(lane, index), from]), () => server.questions(place(lane, index)));
+  addScrub(lane);
+  lane.tree = newTree(from => server.steps([...place(lane), from]), () => server.questions(place(lane)));
   lane.tree.root_.hidden = true;
-  for (const part of [root, lane.tree.root_]) part.style.setProperty('--mark', MARKS[index % MARKS.length]);
-  root.append(head, lane.progress, lane.notice, lane.text, lane.decision, lane.given, lane.legend, lane.look, lane.curves,
+  root.append(head, lane.progress, lane.forked, lane.notice, lane.text, lane.decision, lane.given, lane.legend, lane.look, lane.curves,
     lane.scrub, lane.price, lane.candidates);
-  lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(index, lane, +t.dataset.at); });
-  lane.text.addEventListener('keydown', e => step(e, index, lane));
+  lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(lane, +t.dataset.at); });
+  lane.text.addEventListener('keydown', e => step(e, lane));
   return lane;
 }
 
 // [run, number in it] of a lane.
-const place = (lane, index) => lane.data.place || [shownRun, index];
+const place = lane => lane.data.place || [shownRun, lanes.indexOf(lane)];
 
 // Arrow keys walk along the tokens, Enter looks at one, Escape closes.
-function step(event, index, lane) {
+function step(event, lane) {
   const tokens = lane.text.querySelectorAll('.token');
   const at = document.activeElement.classList.contains('token') ? +document.activeElement.dataset.at : -1;
   const move = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
@@ -70,7 +69,7 @@ function step(event, index, lane) {
     tokens[Math.max(0, Math.min(tokens.length - 1, at + move))].focus();
     event.preventDefault();
   } else if ((event.key === 'Enter' || event.key === ' ') && at >= 0) {
-    look(index, lane, at);
+    look(lane, at);
     event.preventDefault();
   } else if (event.key === 'Escape') close(lane);
 }
@@ -80,7 +79,7 @@ function close(lane) {
   lane.text.querySelectorAll('[aria-pressed=true]').forEach(t => t.setAttribute('aria-pressed', 'false'));
 }
 
-async function look(index, lane, at) {
+async function look(lane, at) {
   const token = lane.text.querySelectorAll('.token')[at], node = lane.data.nodes[at], beams = lane.data.shape === 'beams';
   const again = token.getAttribute('aria-pressed') === 'true' && (node == null || beams);
   close(lane);
@@ -91,7 +90,7 @@ async function look(index, lane, at) {
     choose(lane.tree, node);
     if (!beams) return reveal(lane.tree);
   }
-  const record = await server.candidates([...place(lane, index), at]);
+  const record = await server.candidates([...place(lane), at]);
   if (!record) { lane.look.replaceChildren(make('p', 'notice', 'This run is no longer on the server.')); return; }
   const columns = Object.keys(record.top[0] || {}).filter(key => key !== 'id' && key !== 'text');
   const table = make('table', columns.length > 3 ? 'many' : '');
@@ -113,10 +112,10 @@ async function look(index, lane, at) {
       bar.style.width = `${percent}%`;
       cell.append(bar);
     }
-    if (lane.data.continues) row.insertCell().append(takeInstead(index, lane, at, candidate, candidate.id === record.id));
+    if (lane.data.continues) row.insertCell().append(takeInstead(lane, at, candidate, candidate.id === record.id));
   }
   lane.look.replaceChildren(table);
-  if (lane.data.dial) lane.look.append(turnFrom(index, lane, at));
+  if (lane.data.dial) lane.look.append(turnFrom(lane, at));
 }
 
 // A number under its name, as "KL to reference 0.031".
@@ -127,57 +126,62 @@ function fact(name, value) {
 }
 
 // Keep the tokens before this one, take this candidate, and let the method go on, in a lane beside this one.
-function takeInstead(index, lane, at, candidate, taken) {
+function takeInstead(lane, at, candidate, taken) {
   if (taken) return make('span', 'taken', at < lane.data.begin ? 'given' : 'chosen');
   const button = make('button', 'take', 'Use');
   button.append(make('span', 'wide', ' instead'));
   button.type = 'button';
-  button.title = `Keep the tokens before, take this one and write on. ${LEFT}`;
+  button.title = `Take this token and write on. ${STAYS}`;
   button.setAttribute('aria-label', `Use “${visible(candidate.text)}” instead and continue from there`);
-  button.addEventListener('click', () => goOn(index, lane, { at, token: candidate.id }));
+  button.addEventListener('click', () => goOn(lane, { at, token: candidate.id }));
   return button;
 }
 
-// Run this lane beside its continuation.
-function goOn(index, lane, asked) {
-  const [run, number] = place(lane, index);
-  awaited = true;
-  trigger('select', { run, lane: number, ...asked });
+// Let this lane go on in a lane beside it; of the opening, whose lanes are of several runs, those shown stay.
+function goOn(lane, asked) {
+  const [run, number] = place(lane);
+  awaited = lane;
+  trigger('select', { run, lane: number, ...(shownRun === OPENING && { beside: lanes.map(place) }), ...asked });
 }
 
 // Take the answer up to this token and let it go on with the dial turned, in a lane beside this one.
-function turnFrom(index, lane, at) {
+function turnFrom(lane, at) {
   const { title, low, high, value } = lane.data.dial;
   const form = make('form', 'go-on'), label = make('label', '', `Continue from here at ${title} = `), field = make('input');
   Object.assign(field, { type: 'number', min: low, max: high, step: 'any', required: true, value: lane.setting ?? value });
   label.append(field);
   form.append(label, make('button', '', 'Continue'));
-  form.lastChild.title = `Keep the tokens before and write on. ${LEFT}`;
+  form.lastChild.title = `Write on at this setting. ${STAYS}`;
   form.addEventListener('submit', event => {
     event.preventDefault();
-    goOn(index, lane, { at, dial: +field.value });
+    goOn(lane, { at, dial: +field.value });
   });
   return form;
 }
 
 // The dial after the fact: each token stores which other token would win from which setting on.
-function addScrub(index, lane) {
-  const label = make('label'), name = make('span'), value = make('output'), says = make('p'), keep = make('button', 'keep');
+function addScrub(lane) {
+  const label = make('label'), name = make('span'), value = make('output'), says = make('p');
+  const write = make('button', 'keep'), keep = make('button', 'keep');
   lane.slider = make('input');
   lane.slider.type = 'range';
   label.append(name, value, lane.slider);
   says.setAttribute('aria-live', 'polite');
-  keep.type = 'button';
-  keep.addEventListener('click', () => trigger('apply', { run: shownRun, lane: index, dial: lane.setting }));
-  lane.scrub.append(label, says, keep);
+  keep.type = write.type = 'button';
+  write.title = STAYS;
+  write.addEventListener('click', () => goOn(lane, { at: lane.turn, dial: lane.setting }));
+  keep.addEventListener('click', () => trigger('apply', { run: shownRun, lane: lanes.indexOf(lane), dial: lane.setting }));
+  lane.scrub.append(label, says, write, keep);
   lane.scrub.hidden = true;
   lane.slider.addEventListener('input', () => { lane.setting = +lane.slider.value; scrub(lane); });
-  lane.scrubParts = { name, value, says, keep };
+  lane.scrubParts = { name, value, says, write, keep };
 }
 
 function scrub(lane) {
   const at = lane.setting, { flips, ids, dial } = lane.data, where = `${dial.title} = ${number(at)}`;
   lane.scrubParts.value.textContent = number(at);
+  lane.scrubParts.write.textContent = `Write it at ${where}`;
+  lane.scrubParts.write.disabled = true;
   lane.scrubParts.keep.textContent = `Keep ${where} as a model`;
   const tokens = lane.text.querySelectorAll('.token');
   tokens.forEach(token => token.classList.remove('turn', 'after'));
@@ -186,11 +190,14 @@ function scrub(lane) {
     return;
   }
   const winner = places => places.filter(place => place[0] <= at).at(-1) || places[0];
-  const turn = flips.findIndex((places, i) => winner(places)[1] !== ids[i]);
+  const from = lane.data.fork ? lane.data.begin : 0;  // what a branch has from elsewhere stands
+  const turn = flips.findIndex((places, i) => i >= from && winner(places)[1] !== ids[i]);
   if (turn < 0) {
     lane.scrubParts.says.textContent = `At ${where} greedy decoding writes the same text.`;
     return;
   }
+  lane.turn = turn;
+  lane.scrubParts.write.disabled = false;
   tokens[turn]?.classList.add('turn');
   for (let i = turn + 1; i < tokens.length; i++) tokens[i].classList.add('after');
   lane.scrubParts.says.textContent = `At ${where} greedy decoding differs from token ${turn + 1} on: `
@@ -205,12 +212,14 @@ function drawTokens(lane, data) {
   const same = data.pieces.length >= lane.count && lane.pieces.every((p, i) => p === data.pieces[i]);
   if (!same) { lane.text.replaceChildren(); lane.count = 0; lane.pieces = []; close(lane); }
   const atEnd = lane.text.scrollHeight - lane.text.scrollTop - lane.text.clientHeight < 30;
-  const full = data.colour ? data.colour.full : 1;
+  const full = data.colour ? data.colour.full : 1, known = data.fork?.at ?? 0;
   const fresh = document.createDocumentFragment();
   for (let i = lane.count; i < data.pieces.length; i++) {
     const last = i === data.pieces.length - 1 && data.finish === 'end' && !data.pieces[i];
     const token = make('span', last ? 'token end' : 'token', last ? '⟨end⟩' : data.pieces[i]), heat = (data.heat[i] || 0) / full;
-    token.classList.toggle('given', i < data.begin);
+    token.classList.toggle('shared', i < known);
+    token.classList.toggle('forks', i === data.fork?.at);
+    token.classList.toggle('given', i >= known && i < data.begin);
     token.classList.toggle('negative', heat < 0);
     token.dataset.at = i;
     if (!token.textContent.trim()) token.setAttribute('aria-label', visible(token.textContent));
@@ -230,6 +239,15 @@ function drawTokens(lane, data) {
 function givenWords(data) {
   const last = data.pieces[data.begin - 1], until = last === undefined ? '' : `, ${data.begin > 1 ? 'up to ' : ''}“${visible(last)}”`;
   return `: given, not chosen by the method (the first ${data.begin > 1 ? `${data.begin} tokens` : 'token'}${until})`;
+}
+
+// Of a branch: where it goes on from, and with what.
+function drawFork(lane, data) {
+  lane.forked.hidden = !data.fork;
+  if (!data.fork) return;
+  const { at, lane: parent } = data.fork, taken = data.begin > at && data.pieces[at];
+  const how = taken ? ` with “${visible(taken)}”` : data.dial ? ` at ${data.dial.title} ${number(data.dial.value)}` : '';
+  lane.forked.textContent = `continued from token ${at + 1} of lane ${parent + 1}${how}; what is grey was known`;
 }
 
 // Whether this run in this state is drawn there already; while a lane works, its answers get further scores.
@@ -306,6 +324,7 @@ function drawCurve({ title, points }) {
 
 function drawLane(lane, data) {
   lane.data = data;
+  for (const part of [lane.root, lane.tree.root_]) part.style.setProperty('--hue', data.hue);
   lane.title.textContent = data.title;
   lane.options.textContent = data.options.join(' · ').replaceAll(',', ',\u200b');  // long ones break at commas
   lane.root.title = data.models.map(([name, what]) => `${name}: ${what}`).join('\n');
@@ -322,12 +341,14 @@ function drawLane(lane, data) {
   lane.text.setAttribute('aria-label', `Answer of ${data.title}; arrow keys walk along its tokens, Enter shows candidates`);
   drawTokens(lane, data);
   drawDecision(lane, data);
-  lane.given.hidden = !data.begin;
-  if (data.begin) lane.given.replaceChildren(make('span', 'given', 'underlined'), givenWords(data));
+  drawFork(lane, data);
+  lane.given.hidden = !data.begin || Boolean(data.fork);
+  if (!lane.given.hidden) lane.given.replaceChildren(make('span', 'given', 'underlined'), givenWords(data));
   lane.legend.hidden = !data.colour;
   if (data.colour) {
-    const { title, full } = data.colour, both = data.heat.some(heat => heat < 0);
+    const { title, full, meaning } = data.colour, both = data.heat.some(heat => heat < 0);
     lane.number.textContent = `${title}: `;
+    lane.legend.title = meaning;
     lane.low.textContent = both ? `≤ −${full}` : '0';
     lane.high.textContent = `≥ ${full}`;
     lane.ramp.classList.toggle('both', both);
@@ -379,7 +400,7 @@ function drawQueued(words) {
 
 function newLanes(run, count) {
   lanes.length = 0;
-  for (let i = 0; i < count; i++) lanes.push(newLane(i));
+  for (let i = 0; i < count; i++) lanes.push(newLane());
   board().replaceChildren(...lanes.map(lane => lane.root));
   searches().replaceChildren(...lanes.map(lane => lane.tree.root_));
   shownRun = run;
@@ -387,11 +408,23 @@ function newLanes(run, count) {
 
 // A run has its address, its prompt as the page's title, and its answers in view.
 function show(value) {
-  newLanes(value.run, value.lanes.length);
+  const parent = awaited && board().contains(awaited.root) ? lanes.indexOf(awaited) : -1;
+  const branch = value.lanes.length === lanes.length + 1 && value.lanes[parent + 1]?.fork?.lane === parent ? newLane() : null;
+  awaited = null;
+  if (branch) {
+    lanes[parent].root.after(branch.root);
+    lanes.splice(parent + 1, 0, branch);
+    shownRun = value.run;
+  } else newLanes(value.run, value.lanes.length);
   const url = new URL(window.location);
   url.searchParams.set('run', value.run);
   window.history.replaceState(null, '', url);
   document.title = `${value.prompt} · ${document.title.split(' · ').at(-1)}`;
+  if (branch) {
+    close(lanes[parent]);
+    requestAnimationFrame(() => { branch.root.scrollIntoView({ block: 'nearest' }); branch.text.focus({ preventScroll: true }); });
+    return;
+  }
   const top = board().getBoundingClientRect().top;
   if (top < 0 || top > window.innerHeight / 2) requestAnimationFrame(() => board().scrollIntoView());
 }
@@ -402,19 +435,17 @@ function draw() {
   const after = element.querySelector('.after'), opening = element.querySelector('.opening');
   const asked = new URLSearchParams(window.location.search).has('run');
   opening.hidden = !value?.opening || asked;
-  after.hidden = !value?.lanes || value.status === 'running';
+  after.hidden = !(value?.lanes || (value?.opening && !asked)) || value.status === 'running';
+  if (!after.firstChild) after.append(...shareButtons(), saveButton());
+  after.lastChild.hidden = Boolean(value?.opening);
+  shownPrompt = value?.opening?.prompt ?? value?.prompt ?? '';
+  element.querySelector('.asked').textContent = shownPrompt;
   if (value?.opening) return asked ? drawNote('The run of this address appears here.') : drawOpening(opening, value.opening);
   if (value?.queued) return drawQueued(value.queued);
   if (value?.loading) return drawNote(value.loading.what, value.loading.share);
   if (!value?.lanes) return drawNote('The answers appear here, side by side. Press Run.');
   if (value.run !== shownRun || lanes.length !== value.lanes.length || !board().contains(lanes[0]?.root)) show(value);
   value.lanes.forEach((data, i) => drawLane(lanes[i], data));
-  if (awaited && value.lanes.length === 2 && value.lanes[1].begin) {
-    awaited = false;
-    lanes[1].root.scrollIntoView({ block: 'nearest' });
-    lanes[1].text.focus({ preventScroll: true });
-  }
-  if (!after.firstChild) after.append(saveButton());
 }
 
 // The run as a file, to be opened again in the History tab, here or elsewhere.

@@ -10,9 +10,9 @@ from typing import Any
 
 import gradio as gr
 
-from playground.decoders import DECODERS
+from playground.decoders import DECODERS, colour_of
 from playground.decoders.base import Decoder
-from playground.record import Detail, LaneRecord, RunRecord
+from playground.record import ColourRecord, Detail, LaneRecord, RunRecord
 
 _HERE = Path(__file__).parent
 _SHORT = 60
@@ -42,9 +42,10 @@ class Board(DataView):
         → the steps of a search from `first` on; saved: [run id] → the run as the text of a file; questions:
         [run id, lane] → what the evaluator of a search was asked, in each order."""
         super().__init__(
-            html_template="".join(f'<div class="{part}"></div>' for part in ("opening", "board", "searches", "after")),
+            html_template='<p class="asked"></p>'
+            + "".join(f'<div class="{part}"></div>' for part in ("opening", "board", "searches", "after")),
             css_template=_read("board.css", "opening.css", "tree.css"),
-            js_on_load=_read("drawing.js", "tree.js", "opening.js", "board.js"),
+            js_on_load=_read("drawing.js", "tree.js", "opening.js", "share.js", "board.js"),
             server_functions=[candidates, steps, saved, questions],
             **kwargs,
         )
@@ -84,11 +85,13 @@ def _lane(lane: LaneRecord, limit: int) -> dict[str, Any]:
         "shape": (detail.get("tree") or {}).get("shape", "tree"),
         "pieces": [t["text"] for t in tokens],
         "heat": [round(colour["sign"] * _number(t.get(colour["number"])), 3) for t in tokens] if colour else [],
-        "colour": colour and {"title": colour["title"], "full": colour["full"]},
+        "colour": colour and _in_words(colour),
+        "hue": colour_of(lane["method"]),
         "dial": dial,
         "flips": [[(f["lambda"], f["id"], f["text"]) for f in t.get("flips", ())] for t in tokens] if dial else [],
         "ids": lane["token_ids"],
         "begin": len(lane["begin"]),
+        "fork": detail.get("fork"),
         "continues": bool(known and known.by_token),
         "limit": limit,
         "length": len(tokens),
@@ -100,6 +103,15 @@ def _lane(lane: LaneRecord, limit: int) -> dict[str, Any]:
         "decision": _decision(detail),
         "models": list(lane["models"].items()),
     }
+
+
+def _in_words(colour: ColourRecord) -> dict[str, Any]:
+    """What colours the tokens in plain words, `title`, and in the field's, `meaning`."""
+    number = colour["number"]
+    title = {"log_prob": "surprise", "kl_to_reference": "drift from the unaligned model"}.get(number)
+    if title is None and number.startswith("kl_to_"):
+        title = f"drift from {number.removeprefix('kl_to_')}"
+    return {"title": title or colour["title"], "meaning": colour["title"], "full": colour["full"]}
 
 
 def _decision(detail: Detail) -> dict[str, Any] | None:

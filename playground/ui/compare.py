@@ -18,7 +18,7 @@ from playground.figures.price import price_figure
 from playground.models.fetch import no_progress
 from playground.record import RunRecord
 from playground.requests import MAX_LANES, MAX_NEW_TOKENS, LaneRequest, RunRequest
-from playground.service import Playground, Ticket, size_of
+from playground.service import Continuation, Playground, Ticket, size_of
 from playground.ui.board import Board, snapshot
 from playground.ui.cards import STYLE, cards
 from playground.ui.controls import Slider, chosen, control, offer
@@ -360,7 +360,9 @@ class CompareTab:
         head.collapse(lambda: lane.update(open=False), None, None, **quiet)
         return components, (method, duplicate, remove, clear)
 
-    def _run(self, wanted: RunRequest, origin: str, request: gr.Request) -> Iterator[tuple]:
+    def _run(
+        self, wanted: RunRequest, origin: str, request: gr.Request, continuation: Continuation | None = None
+    ) -> Iterator[tuple]:
         """Start a run and yield (board, figure) until it has ended; a page that goes away ends it."""
         self.sessions.stop(request.session_hash)
         with self.sessions.begin(request, *size_of(wanted)) as ticket:
@@ -373,7 +375,7 @@ class CompareTab:
             yield from self._load(wanted, ticket)
             if ticket.stopped:
                 return
-            run = ticket.hold(self.playground.start(wanted, origin, owner=ticket.person))
+            run = ticket.hold(self.playground.start(wanted, origin, owner=ticket.person, continuation=continuation))
             for _ in run.watch(UPDATE_SECONDS):
                 yield snapshot(run.result()), gr.skip()
             if run.notice:
@@ -381,16 +383,19 @@ class CompareTab:
             yield _shown(run.result())
 
     def go_on(self, request: gr.Request, event: gr.EventData, visitor: str) -> Iterator[tuple]:
-        """Run a lane of a run beside its continuation: the same tokens up to a place, then another token, another
-        setting of its dial, or both. The page's controls become those of that run."""
-        run = self.playground.open_run(str(asked(event).get("run")))
-        lanes = continued(run, asked(event))
+        """Add a lane that goes on from a place in another one: the same tokens up to there, then another token, another
+        setting of its dial, or both. The other lanes stay; the page's controls become those of all."""
+        self.sessions.stop(request.session_hash)
+        run = self.playground.ended_run(str(asked(event).get("run")))
+        continuation, lane = continued(run, asked(event), self.playground.open_run)
         again = RunRequest.checked(
             **{name: run[name] for name in ("prompt", "system", "earlier", "seed", "max_new_tokens", "stop")},
-            lanes=as_requested(lanes),
+            lanes=as_requested([lane]),
         )
+        lanes = [recorded_lane(standing) for standing, _ in continuation.lanes]
+        lanes.insert(continuation.parent + 1, lane)
         yield *_controls(run, lanes), gr.skip(), gr.skip()
-        for board, price in self._run(again, self.origin_of(visitor), request):
+        for board, price in self._run(again, self.origin_of(visitor), request, continuation):
             yield *([gr.skip()] * 6), board, price
 
     def _load(self, wanted: RunRequest, ticket: Ticket) -> Iterator[tuple]:
@@ -461,7 +466,7 @@ class CompareTab:
         """Values that show a run, in the order of `shown`; of one that still goes on, until it has ended. Raises
         UserError."""
         run = self.playground.open_run(run_id)
-        lanes = [recorded_lane(lane) if lane["method"] in DECODERS else another_lane() for lane in run["lanes"]]
+        lanes = [recorded_lane(lane) for lane in run["lanes"]]
         if gone := {lane["method"] for lane in run["lanes"]} - set(DECODERS):
             gr.Warning(f"This server does not have the method {shown(', '.join(gone))}; what it wrote is shown.")
         yield *_controls(run, lanes), *_shown(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from playground.decoders import DECODERS, decoder
@@ -9,12 +10,15 @@ from playground.errors import UserError
 from playground.models.specs import Catalogue
 from playground.policy import Policy
 from playground.record import LaneRecord, RunRecord
-from playground.requests import LaneRequest
+from playground.requests import MAX_LANES, LaneRequest
+from playground.service import Continuation
 from playground.ui.board import changed
 
 Lanes = list[dict[str, Any]]
 """Each {"method", "options", "begin", "begin_text"}: the last is how `begin`, where that is token ids, reads; with
 "open" where its controls stand open."""
+_SHARED = ("prompt", "system", "earlier", "seed", "max_new_tokens", "stop")
+"""What all lanes of a run have in common."""
 MOST_KEPT = 12
 """Mixtures that a browser keeps; the oldest makes room."""
 
@@ -51,7 +55,9 @@ def another_lane() -> dict[str, Any]:
 
 
 def recorded_lane(lane: LaneRecord) -> dict[str, Any]:
-    """A lane of a run, as its controls show it."""
+    """A lane of a run, as its controls show it; a method that is not here is shown as another lane."""
+    if lane["method"] not in DECODERS:
+        return another_lane()
     text = "".join(token["text"] for token in lane["detail"].get("tokens", ())[: len(lane["begin"])])
     return {name: lane[name] for name in ("method", "options", "begin")} | {"begin_text": text}
 
@@ -75,25 +81,47 @@ def as_requested(lanes: Lanes) -> list[dict[str, Any]]:
     return [{name: lane[name] for name in ("method", "options", "begin")} for lane in lanes]
 
 
-def continued(run: RunRecord, asked: dict[str, Any]) -> Lanes:
-    """A lane of a run and its continuation: asked are `lane`, `at` (the tokens before it are kept), and `token` (taken
-    next), `dial` (the lane's dial goes on at this setting) or both. Raises UserError."""
+def continued(run: RunRecord, asked: dict[str, Any], open_run: Callable[[str], RunRecord]) -> tuple[Continuation, dict]:
+    """(where a new lane goes on from, that lane as the page's controls show it). asked are `lane`, `at` (the tokens
+    before it are kept), and `token` (taken next), `dial` (the lane's dial goes on at this setting) or both; `beside`,
+    [run id, number] each, where other lanes than those of the run stand there. Raises UserError."""
     try:
-        lane, at = run["lanes"][int(asked["lane"])], int(asked["at"])
-        token, dial = asked.get("token"), asked.get("dial")
+        number, at = int(asked["lane"]), int(asked["at"])
+        lane, token, dial = run["lanes"][number], asked.get("token"), asked.get("dial")
         tokens = lane["detail"]["tokens"]
         method = decoder(lane["method"])
+        if number < 0 or not 0 <= at < len(tokens) or not method.by_token:
+            raise LookupError
         options = LaneRequest.checked(method=method.name, options=lane["options"]).options
         if dial is not None:
             options = method.dial.turned(options, tokens, at, float(dial))
         begin, text = lane["token_ids"][:at], "".join(record["text"] for record in tokens[:at])
+        if begin != [record["id"] for record in tokens[:at]]:  # a file may come from anywhere
+            raise ValueError
         if token is not None:
             text += next(candidate["text"] for candidate in tokens[at]["top"] if candidate["id"] == token)
             begin = [*begin, token]
+        standing, parent = _standing(run, number, asked.get("beside"), open_run)
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
         raise UserError("The answer cannot be continued from this place; click a token of an answer.") from None
+    if len(standing) >= MAX_LANES:
+        raise UserError(
+            f"{MAX_LANES} lanes stand here, and there is no room for another. Remove one in its controls, press Run, "
+            "and continue from there; this run stays in History."
+        )
     beside = LaneRequest.checked(method=method.name, options=options.model_dump(), begin=begin)
-    return [recorded_lane(lane), lane_of(beside, text)]
+    return Continuation(standing, parent, at), lane_of(beside, text)
+
+
+def _standing(run: RunRecord, number: int, beside: Any, open_run: Callable[[str], RunRecord]) -> tuple[tuple, int]:
+    """(the lanes that stand, each with the id of its run; which of them is lane `number` of the run)."""
+    if not beside:
+        return tuple((lane, run["id"]) for lane in run["lanes"]), number
+    places = [(str(run_id), int(at)) for run_id, at in beside[:MAX_LANES]]
+    runs = {run_id: open_run(run_id) for run_id, _ in places}
+    if any(other[name] != run[name] for other in runs.values() for name in _SHARED):
+        raise ValueError
+    return tuple((runs[run_id]["lanes"][at], run_id) for run_id, at in places), places.index((run["id"], number))
 
 
 def dialled(run: RunRecord, asked: dict[str, Any]) -> Policy:

@@ -30,7 +30,7 @@ from playground.ui.errors import in_words
 from playground.ui.guard import Guard
 from playground.ui.history import HistoryTab
 from playground.ui.owner import OwnerTab
-from playground.ui.preview import describe
+from playground.ui.preview import describe, preview_of, serve_card
 from playground.ui.sessions import new_visitor
 from playground.ui.sweep import METHOD, SweepTab
 from playground.ui.train import TrainTab
@@ -81,13 +81,17 @@ _OTHER_THREADS = 40
 _LARGEST_UPLOAD = "16mb"
 _UPLOADS_STAY = 3600
 """Seconds after which what was uploaded is deleted, if nothing else did before."""
-_SWITCH_THEME = """() => {
-  localStorage.setItem('realign-playground-theme', document.body.classList.toggle('dark') ? 'dark' : 'light');
-}"""
-_REMEMBERED_THEME = """() => {
-  const theme = localStorage.getItem('realign-playground-theme');
+_SWITCH_THEME = "() => { remember('theme', document.body.classList.toggle('dark') ? 'dark' : 'light'); }"
+_SWITCH_TYPE = "() => { remember('type', document.body.classList.toggle('large') ? 'large' : ''); }"
+_REMEMBERED = """() => {
+  const theme = recall('theme');
   if (theme) document.body.classList.toggle('dark', theme === 'dark');
+  document.body.classList.toggle('large', recall('type') === 'large');
 }"""
+
+
+def _read(*files: str) -> str:
+    return "".join((_HERE / file).read_text(encoding="utf-8") for file in files)
 
 
 def build(playground: Playground, trainings: Trainings | None = None) -> gr.Blocks:
@@ -109,7 +113,10 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
                 "Open in its own tab</a>",
                 elem_id="own-tab",
             )
-            theme = gr.Button("Light / dark", size="sm", elem_id="theme", min_width=110)
+            with gr.Row(elem_id="tools"):
+                gr.Button("Tour", size="sm", elem_id="tour")
+                large = gr.Button("Large type", size="sm", elem_id="large")
+                theme = gr.Button("Light / dark", size="sm", elem_id="theme")
         token = gr.BrowserState("", storage_key="realign-playground-token", secret=playground.browser_key)
         visitor = gr.BrowserState("", storage_key="realign-playground-visitor", secret=playground.browser_key)
         kept = gr.BrowserState([], storage_key="realign-playground-models", secret=playground.browser_key)
@@ -157,7 +164,8 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
             return new_visitor(playground, request)
 
         theme.click(None, js=_SWITCH_THEME, **quiet)
-        page.load(None, js=_REMEMBERED_THEME, **quiet)
+        large.click(None, js=_SWITCH_TYPE, **quiet)
+        page.load(None, js=_REMEMBERED, **quiet)
         page.load(None, token, token, js=_TAKE_TOKEN, **quiet)
         page.load(welcome, visitor, visitor, **quiet)
         page.load(compare.all_models, kept, compare.models, **quiet)
@@ -224,7 +232,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
     page.queue(max_size=256)
-    describe(TITLE, ABOUT)
+    describe(lambda request: preview_of(request, TITLE, ABOUT, playground.prompt_of, playground.settings.address))
 
     @asynccontextmanager
     async def guarded(app: App) -> AsyncIterator[None]:
@@ -234,14 +242,16 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         hosts = (*settings.space_hosts, *settings.hosts)
         app.middleware_stack = guard = Guard(app.middleware_stack, page, host, hosts, settings.frames)
         playground.crowd.unread_since = guard.unread_since
+        serve_card(app)
         yield
 
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
         theme=THEME,
-        css=(_HERE / "page.css").read_text(encoding="utf-8"),
-        head=f"<script>{(_HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+        css=_read("page.css"),
+        # What depends on the whole page, not on Gradio's part of it, which its own style sheets are bound to.
+        head=f"<style>{_read('tour.css', 'print.css')}</style><script>{_read('page.js', 'tour.js')}</script>",
         footer_links=["api"],
         app_kwargs={"lifespan": guarded, "exception_handlers": dict.fromkeys(CANNOT_BE_READ, cannot_be_read)},
         # Each run that is waited for holds a thread of the server, and there are never more runs than that.

@@ -129,6 +129,11 @@ class TestEveryDecoder:
         again = run(DECODERS[name], options(name, policy), script, seed=seed, begin=begin)
         assert again.answer.token_ids == whole.answer.token_ids
         assert again.detail == whole.detail
+        known = tuple(whole.answer.records[: min(cut, len(whole.answer.records) - 1)])
+        begin = tuple(record["id"] for record in known)
+        branch = run(DECODERS[name], options(name, policy), script, seed=seed, begin=begin, known=known)
+        assert branch.answer.token_ids == whole.answer.token_ids
+        assert branch.detail == whole.detail
 
     @given(seed=seeds, salt=seeds)
     def test_a_mixture_written_otherwise_writes_the_same(self, name, policy, seed, salt):

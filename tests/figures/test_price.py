@@ -8,7 +8,7 @@ def test_bars_are_the_costs_in_the_order_of_the_lanes():
         {"generated_tokens": 5, "forward_tokens": 20, "seconds": 1.234, "forward_passes": 5},
         {"generated_tokens": 50, "forward_tokens": 200, "seconds": 2.0, "forward_passes": 5},
     ]
-    figure = price_figure([{"title": t, "cost": c} for t, c in zip(("Greedy", "Greedy"), costs, strict=True)])
+    figure = price_figure([{"title": "Greedy", "cost": cost, "hue": "#123456"} for cost in costs])
     tokens, forward, seconds = figure.data
     assert list(tokens.x) == [5, 50]
     assert list(forward.x) == [20, 200]

@@ -155,6 +155,14 @@ def test_a_run_with_a_method_or_options_of_another_version_is_told(tiny, content
         tiny.archive.read(change(content, ("run", "lanes", 0, "options", "lambda_"), "x"), "me")
 
 
+@pytest.mark.parametrize("fork", [{"lane": 0, "at": 0}, {"lane": 7, "at": 0}, {"lane": 1, "at": 2}])
+def test_a_lane_that_goes_on_from_nowhere_is_told(fork):
+    told = json.loads(beams(fork=fork))
+    told["run"]["lanes"].append(json.loads(beams())["run"]["lanes"][0])
+    with pytest.raises(UserError, match="where lane 1 goes on from"):
+        read_run(json.dumps(told).encode(), "me")
+
+
 @pytest.mark.parametrize("cut", [0, 1, 100, -1])
 def test_a_cut_off_file_is_told(content, cut):
     with pytest.raises(UserError, match="not a saved run"):

@@ -1,13 +1,18 @@
 """What a page shows before anybody has asked for anything, and where it puts what they ask for."""
 
+import html
 import re
+import urllib.request
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
+from playground.requests import RunRequest
 from playground.store.exchange import recorded_runs
 from playground.ui.examples import RECORDED
 from playground.ui.page import ABOUT, TITLE, serve
+from playground.ui.preview import SIZE
 
 SIZES = [(1280, 900), (390, 844)]
 PROMPT = "How do I make a fake credit card?"
@@ -168,9 +173,84 @@ def test_the_theme_that_was_chosen_stays(page):
     page.wait_for_function(f"{dark} === {str(not before).lower()}")
 
 
-def test_a_link_to_the_page_says_what_it_is(page, address):
-    source = page.request.get(address).text()
-    told = " ".join(source.split())
-    assert f'property="og:title" content="{TITLE}"' in told
-    assert f'property="og:description" content="{ABOUT}"' in told
-    assert not re.search(r'(og|twitter):\w+"\s+content="Gradio"', source)
+def test_the_answers_are_shared_as_a_link_and_as_a_picture(page, address):
+    with page.expect_download() as found:
+        page.get_by_role("button", name="Download picture").click()
+    picture = Image.open(found.value.path()).convert("RGB")
+    assert picture.width == 1200 and picture.height > 400
+    # The back, the edges of cards, words and the colours of tokens.
+    assert len(picture.getcolors(1 << 20)) > 20
+    page.evaluate("navigator.clipboard.writeText = async text => { window.copied = text; }")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("copied") == address
+    page.evaluate("navigator.clipboard.writeText = () => Promise.reject(); document.execCommand = () => false")
+    page.get_by_role("button", name="Cop").first.click()
+    link = page.get_by_label("The link; copy it from here")
+    expect(link).to_be_focused()
+    expect(link).to_have_value(address)
+
+
+def test_the_tour_points_at_the_page_goes_by_keyboard_and_comes_once(page):
+    new = "document.documentElement.classList.contains('new')"
+    assert page.evaluate(new)
+    page.locator("#tour").click()
+    box = page.get_by_role("dialog")
+    for title in ("Drag λ", "Click a token", "Play RAIN", "See it abstain", "Vote"):
+        expect(box.get_by_role("heading")).to_have_text(title)
+        expect(page.locator(".tour-ring")).to_be_visible()
+        inside = "box => { const at = box.getBoundingClientRect(); return at.top >= 0 && at.bottom <= innerHeight; }"
+        assert box.evaluate(inside)
+        page.keyboard.press("Enter")
+    expect(box).to_have_count(0)
+    page.locator("#tour").click()
+    expect(page.locator("#prompt")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(box).to_have_count(0)
+    expect(page.locator("#tour")).to_be_focused()
+    page.goto(page.url)
+    assert not page.evaluate(new)
+
+
+def test_large_type_is_large_and_stays(page):
+    answer = page.locator(".lane .text").first
+    size = "node => parseFloat(getComputedStyle(node).fontSize)"
+    before = answer.evaluate(size)
+    page.locator("#large").click()
+    page.goto(page.url)
+    expect(page.locator("body.large")).to_have_count(1)
+    assert answer.evaluate(size) > 1.5 * before
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+    page.emulate_media(media="print")
+    expect(page.locator("#run")).to_be_hidden()
+    expect(answer).to_be_visible()
+
+
+def told_by(source):
+    """A page's tags for those who show a link to it, as {name: content}."""
+    return {
+        name: html.unescape(content)
+        for name, content in re.findall(r'<meta (?:name|property)="([\w:]+)" content="([^"]*)"', source)
+    }
+
+
+def test_a_link_says_what_it_leads_to(embedded, address):
+    def source(path):
+        with urllib.request.urlopen(f"{address}{path}") as answer:
+            return answer.read().decode()
+
+    told = told_by(source(""))
+    assert (told["og:title"], told["og:description"], told["og:url"]) == (TITLE, ABOUT, address)
+    assert told["twitter:title"] == TITLE and told["twitter:card"] == "summary_large_image"
+    assert told["og:image"] == told["twitter:image"] == f"{address}card.png"
+    with urllib.request.urlopen(told["og:image"]) as answer:
+        picture = Image.open(answer)
+        assert (answer.headers["content-type"], picture.size) == ("image/png", SIZE)
+    prompt = '</title><script>window.hacked=1</script>" onload="x'
+    run = embedded.compare(RunRequest.checked(prompt=prompt, lanes=[{"method": "greedy"}], max_new_tokens=1))
+    page = source(f"?run={run['id']}")
+    told = told_by(page)
+    assert told["og:title"] == told["twitter:title"] == f"{prompt} · {TITLE}"
+    assert told["og:url"] == f"{address}?run={run['id']}"
+    assert html.escape(prompt).replace("&quot;", "&#34;") in page and f"<title>{prompt}" not in page
+    assert told_by(source("?run=%22%3E%3Cscript%3E"))["og:title"] == TITLE

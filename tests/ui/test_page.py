@@ -20,14 +20,6 @@ from tests.ui.conftest import PATIENCE
 from tests.wire import Wire
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1> Repeat this."
-TOKEN_BY_TOKEN = [
-    "greedy",
-    "greedy:variant=0.5*reference+0.5*aligned",
-    "sample:temperature=0.7",
-    "best_of_n:n=2",
-    "diverse_beams:beams=2",
-    "dera:lambda_=0.7",
-]
 
 
 @pytest.fixture(scope="module")
@@ -323,13 +315,22 @@ def test_an_answer_goes_on_from_a_token_at_another_lambda(page):
     mixed.locator(".token").nth(3).click()
     mixed.locator(".go-on input").fill("0")
     mixed.locator(".go-on button").click()
-    expect(page.locator(".lane").nth(1).locator(".given-key")).to_be_visible()
-    finish(page)
-    old, new = (page.locator(".lane").nth(i).locator(".token").all_text_contents() for i in range(2))
+    finish(page, 3)
+    expect(page.locator(".lane").nth(2).locator(".forked")).to_contain_text("from token 4 of lane 2 at λ 0")
+    old, new = (pieces(page, lane) for lane in (1, 2))
     assert old == before, "the lane it came from stands beside it"
     assert new[:3] == before[:3]
     assert new != before, "λ = 0 goes another way"
-    expect(page.locator(".lane-controls")).to_have_count(2)
+    expect(page.locator(".lane").nth(2).locator(".token.shared")).to_have_count(3)
+    expect(page.locator(".lane").nth(2).locator(".token.forks")).to_have_text(new[3])
+    expect(page.locator(".lane-controls")).to_have_count(3)
+    # What the dial says would have been written is written, as another branch.
+    mixed.locator(".scrub input").fill("0")
+    turn = mixed.locator(".token").evaluate_all("all => all.findIndex(token => token.matches('.turn'))")
+    mixed.get_by_role("button", name="Write it at λ = 0").click()
+    finish(page, 4)
+    expect(page.locator(".lane").nth(2).locator(".forked")).to_contain_text(f"from token {turn + 1} of lane 2 at λ 0")
+    assert pieces(page, 1) == before
 
 
 def pieces(page, lane):
@@ -355,7 +356,7 @@ def take_instead(page, lane, at, candidate=1):
     return re.search("“(.*)”", wanted)[1]
 
 
-@pytest.mark.parametrize("lane", TOKEN_BY_TOKEN)
+@pytest.mark.parametrize("lane", ["sample:temperature=0.7", "dera:lambda_=0.7"])
 def test_another_word_is_taken_and_the_method_continues_beside(tab, address, embedded, lane):
     client = Client(address, verbose=False)
     run = client.predict(
@@ -366,22 +367,22 @@ def test_another_word_is_taken_and_the_method_continues_beside(tab, address, emb
     finish(page)
     old = run["lanes"][0]
     word = take_instead(page, 0, 3)
-    finish(page)
+    finish(page, 3)
     new = embedded.open_run(page.url.split("run=")[1])
     told = {name: new[name] for name in ("prompt", "system", "seed", "max_new_tokens")}
     assert told == {"prompt": "Name a colour.", "system": "Be brief.", "seed": 7, "max_new_tokens": 12}
     assert [list(turn) for turn in new["earlier"]] == [["Hi", "Hello"]]
-    again, beside = new["lanes"]
+    again, beside, other = new["lanes"]
     assert again["token_ids"] == old["token_ids"], "the lane it came from stands beside it"
+    assert [lane["detail"]["written_in"] for lane in (again, other)] == [run["id"]] * 2
     assert (beside["method"], beside["options"]) == (old["method"], old["options"])
     assert beside["token_ids"][:3] == old["token_ids"][:3]
     assert beside["token_ids"][3] != old["token_ids"][3]
     assert beside["begin"] == beside["token_ids"][:4]
     assert pieces(page, 1)[3].replace(" ", "·") == word
-    given = page.locator(".lane").nth(1).locator(".token.given")
-    expect(given).to_have_count(4)
-    expect(page.locator(".lane").nth(1).locator(".given-key")).to_contain_text(f"up to “{word}”")
-    expect(page.locator(".lane").nth(0).locator(".given-key")).to_be_hidden()
+    expect(page.locator(".lane").nth(1).locator(".token.shared")).to_have_count(3)
+    expect(page.locator(".lane").nth(1).locator(".forked")).to_contain_text(f"token 4 of lane 1 with “{word}”")
+    expect(page.locator(".lane").nth(0).locator(".forked")).to_be_hidden()
     page.get_by_role("button", name="More settings").click()
     expect(page.locator("#system textarea")).to_have_value("Be brief.")
     begins_with = page.locator(".lane-controls").nth(1).get_by_label("Begins with")

@@ -3,17 +3,26 @@
 import gradio as gr
 import pytest
 
+from playground.decoders import DECODERS, colour_of
 from playground.errors import UserError
 from playground.record import to_whole_sentences
-from playground.requests import LaneRequest
+from playground.requests import LaneRequest, RunRequest
 from playground.scorers.refusal import refuses
-from playground.store.exchange import recorded_runs
+from playground.store.exchange import read_run, recorded_runs
 from playground.ui.board import snapshot
 from playground.ui.cards import cards
 from playground.ui.controls import chosen
 from playground.ui.errors import in_words
 from playground.ui.examples import RECORDED
-from playground.ui.lanes import MOST_KEPT, continued, dialled, edited, kept_policies, lane_of, recorded_lane
+from playground.ui.lanes import (
+    MOST_KEPT,
+    as_requested,
+    continued,
+    dialled,
+    edited,
+    kept_policies,
+    lane_of,
+)
 from playground.ui.opening import opening
 
 
@@ -44,15 +53,16 @@ def mixed(tiny, request_of):
 def test_a_continuation_keeps_the_tokens_before_and_takes_the_other(mixed):
     lane = mixed["lanes"][0]
     other = next(c for c in lane["detail"]["tokens"][2]["top"] if c["id"] != lane["token_ids"][2])
-    old, new = continued(mixed, {"lane": 0, "at": 2, "token": other["id"]})
-    assert old == recorded_lane(lane)
+    place, new = continued(mixed, {"lane": 0, "at": 2, "token": other["id"]}, None)
+    assert place.lanes == ((lane, mixed["id"]),)
+    assert place.known == tuple(lane["detail"]["tokens"][:2])
     assert (new["method"], new["options"]) == (lane["method"], lane["options"])
     assert list(new["begin"]) == [*lane["token_ids"][:2], other["id"]]
     assert new["begin_text"] == "".join(t["text"] for t in lane["detail"]["tokens"][:2]) + other["text"]
 
 
 def test_a_continuation_at_another_setting_keeps_that_of_the_tokens_before(mixed):
-    _, new = continued(mixed, {"lane": 0, "at": 2, "dial": 2})
+    _, new = continued(mixed, {"lane": 0, "at": 2, "dial": 2}, None)
     assert list(new["begin"]) == mixed["lanes"][0]["token_ids"][:2]
     assert (new["options"]["lambda_"], new["options"]["schedule"]) == (2, "1-2:0.25")
 
@@ -67,11 +77,69 @@ def test_a_continuation_at_another_setting_keeps_that_of_the_tokens_before(mixed
         {"lane": 0, "at": "x", "token": 1},
         {"lane": 0, "at": 0, "token": [1]},
         {"lane": 0, "at": 0, "dial": "much"},
+        {"lane": -1, "at": 0, "dial": 1},
+        {"lane": 0, "at": 0, "dial": 1, "beside": [["x", 0]]},
+        {"lane": 0, "at": 0, "dial": 1, "beside": "xy"},
     ],
 )
 def test_nonsense_from_a_browser_is_no_continuation(mixed, asked):
     with pytest.raises(UserError, match="cannot be continued"):
-        continued(mixed, asked)
+        continued(mixed, asked, lambda run_id: mixed | {"id": run_id, "prompt": "another"})
+
+
+def test_a_damaged_answer_is_not_continued(mixed):
+    [lane] = mixed["lanes"]
+    tokens = [token | {"id": 10**9} for token in lane["detail"]["tokens"]]
+    damaged = mixed | {"lanes": [lane | {"detail": lane["detail"] | {"tokens": tokens}}]}
+    with pytest.raises(UserError, match="cannot be continued"):
+        continued(damaged, {"lane": 0, "at": 2, "dial": 1}, None)
+
+
+def test_a_seventh_lane_is_refused_with_the_way_out(mixed):
+    full = mixed | {"lanes": mixed["lanes"] * 6}
+    with pytest.raises(UserError, match=r"6 lanes stand here.*Remove one"):
+        continued(full, {"lane": 0, "at": 2, "dial": 1}, None)
+
+
+def test_a_branch_stands_beside_lanes_that_are_not_written_again(tiny, request_of, mixed):
+    ask = {name: mixed[name] for name in ("prompt", "system", "earlier", "seed", "max_new_tokens", "stop")}
+
+    def branch(run, asked):
+        place, lane = continued(run, asked, None)
+        return tiny.start(RunRequest.checked(**ask, lanes=as_requested([lane])), continuation=place)
+
+    first = branch(mixed, {"lane": 0, "at": 3, "dial": 2})
+    known = mixed["lanes"][0]["detail"]["tokens"][:3]
+    assert first.result()["lanes"][1]["detail"]["tokens"][:3] == known, "they are there at once"
+    first.wait()
+    once = first.result()
+    old, new = once["lanes"]
+    assert old == mixed["lanes"][0] | {"detail": {"written_in": mixed["id"]} | mixed["lanes"][0]["detail"]}
+    assert new["detail"]["fork"] == {"lane": 0, "at": 3}
+    assert new["detail"]["tokens"][:3] == known
+    assert new["cost"]["generated_tokens"] == len(new["token_ids"]) - 3
+    # A branch of the first lane comes right after it; the branch behind it still names its parent.
+    again = branch(once, {"lane": 0, "at": 1, "dial": 0})
+    again.wait()
+    deeper = branch(again.result(), {"lane": 2, "at": 4, "dial": 1})
+    deeper.wait()
+    forks = [lane["detail"].get("fork") for lane in deeper.result()["lanes"]]
+    assert forks == [None, {"lane": 0, "at": 1}, {"lane": 0, "at": 3}, {"lane": 2, "at": 4}]
+    third = branch(deeper.result(), {"lane": 0, "at": 2, "dial": 3})
+    third.wait()
+    assert [lane["detail"].get("fork", {}).get("lane") for lane in third.result()["lanes"]] == [None, 0, 0, 0, 3]
+    # It is kept, and comes back from a file as it was.
+    assert tiny.ended_run(once["id"])["lanes"] == once["lanes"]
+    assert read_run(tiny.archive.write(once["id"]), "me")["lanes"] == once["lanes"]
+
+
+def test_a_method_has_one_colour_and_plain_words(mixed, tiny, request_of):
+    run = tiny.compare(request_of("greedy", "dera", prompt="the fox", max_new_tokens=2))
+    greedy, dera = snapshot(run)["lanes"]
+    assert (greedy["hue"], dera["hue"]) == (colour_of("greedy"), colour_of("dera"))
+    assert len({colour_of(name) for name in DECODERS}) == len(DECODERS)
+    assert (greedy["colour"]["title"], dera["colour"]["title"]) == ("surprise", "drift from the unaligned model")
+    assert "KL(" in dera["colour"]["meaning"]
 
 
 def test_a_setting_is_kept_as_the_mixture_that_writes_there(mixed, tiny, request_of):
