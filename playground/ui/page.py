@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,6 +72,8 @@ _TAKE_TOKEN = """known => {
 """The owner's token may come in the address, as the server prints it; it does not stay there."""
 _OTHER_THREADS = 40
 _LARGEST_UPLOAD = "16mb"
+_LAST_WORDS = 0.3
+"""Seconds in which those who read a run that is stopped get what it has."""
 _UPLOADS_STAY = 3600
 """Seconds after which what was uploaded is deleted, if nothing else did before."""
 _SWITCH_THEME = """() => {
@@ -238,8 +241,13 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         # What Docker and Spaces send to end a server; runs under way are then saved as they are.
         signal.signal(signal.SIGTERM, _interrupt)
         try:
-            page.block_thread()
+            while page.is_running:
+                time.sleep(0.1)  # page.block_thread() would wait for open streams before anything is saved
+        except KeyboardInterrupt:
+            print("The server ends; runs under way are saved.", flush=True)
         finally:
+            playground.stop_all()
+            time.sleep(_LAST_WORDS)
             page.close()
             if trainings:
                 trainings.close()
