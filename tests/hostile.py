@@ -506,6 +506,7 @@ def trial(scale: float, seed: int, only: str | None = None) -> Table:
                     getattr(hostile, family)(round(count * scale))
                     alive = server.poll() is None and hostile.http.get("/config").status_code == 200
                     table.counts[family]["died"] += not alive
+                    print(family, dict(table.counts[family]), flush=True)
     return table
 
 

@@ -8,8 +8,10 @@ import hashlib
 import hmac
 import logging
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -356,6 +358,16 @@ class Playground:
                 raise UserError("This run is still going on; wait until it has ended, or stop it.") from None
             return running.result()
         return self.archive.open(run_id)
+
+    def stop_all(self, seconds: float = 5.0) -> None:
+        """Stop every run and wait until they are saved, but not for longer than that."""
+        running = list(self._running.values())
+        for run in running:
+            run.stop()
+        until = time.monotonic() + seconds
+        for run in running:
+            with suppress(TimeoutError):
+                run.wait(max(0.0, until - time.monotonic()))
 
     def stop(self, run_id: str) -> None:
         """Stop a run if it is still going on."""

@@ -12,8 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio.blocks import BlockFunction
 from gradio.route_utils import FnIndexInferError
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from gradio.routes import PlainTextResponse
 
 from playground.errors import shown
 
@@ -71,7 +70,7 @@ def _is_sample(dataset: gr.Dataset, value: Any) -> bool:
     return isinstance(value, int) and 0 <= value < len(dataset.samples or ())
 
 
-async def cannot_be_read(request: Request, error: Exception) -> PlainTextResponse:
+async def cannot_be_read(request: Any, error: Exception) -> PlainTextResponse:
     """The answer to a request that one of Gradio's routes cannot read."""
     log.warning("%s %r was not understood: %r", request.method, request.url.path[:200], shown(str(error)))
     return PlainTextResponse("This request cannot be read; the page's /gradio_api/info tells what is wanted.", 400)

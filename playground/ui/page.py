@@ -7,8 +7,9 @@ import html
 import os
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import gradio as gr
@@ -79,6 +80,8 @@ _TAKE_TOKEN = """known => {
 """The owner's token may come in the address, as the server prints it; it does not stay there."""
 _OTHER_THREADS = 40
 _LARGEST_UPLOAD = "16mb"
+_LAST_WORDS = 0.3
+"""Seconds in which those who read a run that is stopped get what it has."""
 _UPLOADS_STAY = 3600
 """Seconds after which what was uploaded is deleted, if nothing else did before."""
 _SWITCH_THEME = "() => { remember('theme', document.body.classList.toggle('dark') ? 'dark' : 'light'); }"
@@ -271,13 +274,17 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _say_how_to_open(playground, address)
-        with suppress(KeyboardInterrupt):  # also while the model is loading
-            playground.memory.ensure("reference", "aligned")
-            if stock:
-                stock.start()
-            page.block_thread()
+        playground.memory.ensure("reference", "aligned")
+        if stock:
+            stock.start()
+        while page.is_running:
+            time.sleep(0.1)  # page.block_thread() would wait for open streams before anything is saved
+    except KeyboardInterrupt:  # also while the model is loading
+        print("The server ends; runs under way are saved.", flush=True)
     finally:
         playground.snapshots.save()  # while the page closes: a server that is to end is not given long
+        playground.stop_all()
+        time.sleep(_LAST_WORDS)
         page.close()
         if stock:
             stock.close()
