@@ -69,7 +69,7 @@ THEME = gr.themes.Soft(
     input_border_color=EDGE,
     input_border_color_dark=EDGE_DARK,
     checkbox_border_color=EDGE,
-    checkbox_border_color_dark=EDGE_DARK,
+    checkbox_border_color_dark="#a9b4c6",  # it stands on a lighter grey
 )
 _TAKE_TOKEN = """known => {
     const address = new URL(location), token = address.searchParams.get('token');

@@ -185,7 +185,7 @@ def test_enough_marks_of_people_make_a_curve_of_their_own(alone, asked):
         assert [list(line.y)[1:] for line in chart["value"].data if "people" in (line.name or "")] == [
             [point.accuracy for point in marked_curve(store.rows())]
         ]
-        assert alone.look_up("accuracy", 60, LOWEST, *values(alone)) == -4.75
+        assert alone.look_up("accuracy", 60, LOWEST, *values(alone)) == -4.751
     finally:
         for row in store.rows():
             store.unmark(row)

@@ -56,8 +56,9 @@ def faults_of_axe(page, **options):
     for fault in Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]:
         for node in fault["nodes"]:
             [place, *_] = node["target"]
-            theirs = "([place, gradios]) => Boolean(gradios && document.querySelector(place)?.matches(gradios))"
-            if fault["impact"] in SERIOUS and not page.evaluate(theirs, [place, GRADIOS.get(fault["id"])]):
+            # What has been replaced since, as an empty plot by a full one, is no fault of the page.
+            theirs = "([place, gradios]) => document.querySelector(place)?.matches(gradios) ?? true"
+            if fault["impact"] in SERIOUS and not page.evaluate(theirs, [place, GRADIOS.get(fault["id"], ":not(*)")]):
                 yield f"{fault['id']}: {place}: {node['failureSummary']}"
 
 
