@@ -65,7 +65,8 @@ class Server:
         }
         self.start()
 
-    def start(self) -> None:
+    def start(self, tries: int = 3) -> None:
+        """Again if it ends: on a machine with too much to do, Gradio may not find itself in time."""
         self.disk.mkdir(exist_ok=True)
         with (self.disk / "log").open("ab") as log:
             started = [sys.executable, "app.py"]
@@ -77,6 +78,8 @@ class Server:
             except httpx.HTTPError:
                 pass
             if self.process.poll() is not None:
+                if tries > 1:
+                    return self.start(tries - 1)
                 raise RuntimeError(f"the server did not start: {(self.disk / 'log').read_text()[-2000:]}")
             time.sleep(0.2)
         raise RuntimeError("the server does not answer")
