@@ -136,6 +136,7 @@ def m009_outbox(db: Database) -> None:
         begin insert into outbox (kind, row) values ('votes', new.rowid); end""")
 
 
+@migrations()
 def m010_prepared_battles(db: Database) -> None:
     """Runs that were written while nobody waited, each for one battle."""
     db["prepared"].create(
