@@ -142,7 +142,11 @@ def test_one_person_is_one_voter_in_every_browser_and_nothing_of_the_account_is_
     assert "zoe" not in stored
 
 
-@pytest.mark.parametrize("cookie", [signed_in("zoe-4711", secret=""), signed_in("zoe-4711", until=1), "nonsense", None])
+@pytest.mark.parametrize(
+    "cookie",
+    [signed_in("zoe-4711", secret=""), signed_in("zoe-4711", until=1), "nonsense", None],
+    ids=["another key", "old", "nonsense", "none"],
+)
 def test_a_cookie_that_is_forged_or_old_signs_nobody_in(space, client, cookie):
     with pytest.raises(Refused, match="not of this server"):
         vote(client, space, cookie, f"s{cookie}"[:9], "account zoe-4711")
