@@ -86,6 +86,8 @@ def parts(folder):
 
 def test_everything_comes_back_on_a_new_disk_and_is_written_once(server, tmp_path):
     one = server()
+    one.snapshots.compact()
+    assert one.snapshots.said() == "Everything is saved outside; nothing saved since the start."
     one.give("1", "2", "3", "4")
     one.votes.take([vote("5", hidden=1)])
     one.judgements.mark(judgement(right=True))

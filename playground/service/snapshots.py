@@ -103,7 +103,8 @@ class Snapshots:
                     parts[self._new_name()] = part.content
             self.place.write(parts, tuple(name for name in there if name in known))
             self.store.saved(list(parts), until)
-            self._saved_at = time.monotonic()
+            if parts:
+                self._saved_at = time.monotonic()
 
     def said(self) -> str:
         """How it stands, in sentences."""

@@ -159,7 +159,7 @@ class SnapshotStore:
 
     def _refill(self) -> None:
         self._db.execute("delete from outbox")
-        for kind in ("votes", "judgements", "acts", "deletions"):
+        for kind in _READERS:
             self._db.execute(f"insert into outbox (kind, row) select '{kind}', rowid from {kind}")
 
     def unsaved(self) -> dict[str, int]:

@@ -117,8 +117,9 @@ class AskTab:
         self.threshold.change(*placed, **often, **in_turn)
         self.threshold.input(lambda: (_BY_THRESHOLD, gr.update(visible=False)), None, [self.way, self.percent], **often)
         look_up = {"fn": in_words(self.look_up), "inputs": self.decided_by, "outputs": self.threshold}
-        self.way.input(lambda way: gr.update(visible=way != _BY_THRESHOLD), self.way, self.percent, **quiet).then(
-            **look_up, **quiet
+        # Only then the percent: what is typed there could be overtaken by the look-up of what stood there before.
+        self.way.input(**look_up, **quiet).then(
+            lambda way: gr.update(visible=way != _BY_THRESHOLD), self.way, self.percent, **quiet
         )
         self.percent.input(**look_up, **often)
         for option in self.options:
