@@ -88,6 +88,7 @@ def test_methods_lists_every_method_with_a_schema(capsys):
     "arguments, words",
     [
         (["compare", "", "--lane", "greedy"], "empty"),
+        (["judgements", "export", "--out", "."], "cannot be used"),
         (["compare", "x" * 70_000, "--lane", "greedy"], "70,000"),
         (["compare", "Hi", "--lane", "wizardry"], "wizardry"),
         (["compare", "Hi", "--lane", "greedy:luck=1"], "luck"),
