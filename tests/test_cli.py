@@ -88,7 +88,6 @@ def test_methods_lists_every_method_with_a_schema(capsys):
     "arguments, words",
     [
         (["compare", "", "--lane", "greedy"], "empty"),
-        (["judgements", "export", "--out", "."], "cannot be used"),
         (["compare", "x" * 70_000, "--lane", "greedy"], "70,000"),
         (["compare", "Hi", "--lane", "wizardry"], "wizardry"),
         (["compare", "Hi", "--lane", "greedy:luck=1"], "luck"),
@@ -116,6 +115,11 @@ def test_bad_input_is_one_sentence_and_exit_code_2(on_tiny, capsys, arguments, w
     assert printed.err.count("\n") == 1, printed.err
     assert printed.out == ""
     assert not (on_tiny / "runs.db").exists() or words == "nobody"
+
+
+def test_a_file_that_cannot_be_written_is_told_in_a_sentence(on_tiny, capsys):
+    assert cli.main(["judgements", "export", "--out", "."]) == 2
+    assert capsys.readouterr().err == "The file . cannot be used (Is a directory); name another.\n"
 
 
 def test_a_run_that_was_not_saved_or_failed_is_no_success(on_tiny, capsys, monkeypatch):

@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if not error.filename:
             raise
-        print(f"{error.filename} cannot be used: {error.strerror}; name another file.", file=sys.stderr)
+        print(f"The file {error.filename} cannot be used ({error.strerror}); name another.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
