@@ -82,7 +82,9 @@ class Policy(str):
 
 
 def _read(text: str) -> list[tuple[str, float]]:
-    """The terms of a text, as they stand there."""
+    """The terms of a text, as they stand there; what is no text has none, whoever sent it."""
+    if not isinstance(text, str):
+        raise UserError(f"{shown(text)} is no model; write the name of one.")
     if len(text) > LONGEST:
         raise UserError(f"The mixture {shown(text)} is too long; write it in at most {LONGEST} characters.")
     text, terms, at = text.strip(), [], 0

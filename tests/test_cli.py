@@ -117,6 +117,16 @@ def test_bad_input_is_one_sentence_and_exit_code_2(on_tiny, capsys, arguments, w
     assert not (on_tiny / "runs.db").exists() or words == "nobody"
 
 
+def test_a_file_that_cannot_be_written_is_told_in_a_sentence(on_tiny, capsys):
+    assert cli.main(["judgements", "export", "--out", "."]) == 2
+    assert capsys.readouterr().err == "The file . cannot be used (Is a directory); name another.\n"
+
+
+def test_half_a_character_in_any_argument_is_told_in_a_sentence(on_tiny, capsys):
+    assert cli.main(["votes", "show", "\udcff", "--reason", "x"]) == 2
+    assert "U+DCFF" in capsys.readouterr().err
+
+
 def test_a_run_that_was_not_saved_or_failed_is_no_success(on_tiny, capsys, monkeypatch):
     from playground.store.runs import RunStore
 

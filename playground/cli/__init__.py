@@ -46,6 +46,15 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(error.object[error.start]):04X}"
+        print(f"A text holds {half}, half a character (a lone surrogate); give whole characters.", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"The file {error.filename} cannot be used ({error.strerror}); name another.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130

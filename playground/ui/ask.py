@@ -223,7 +223,8 @@ class AskTab:
         return {"rows": [{name: row[name] for name in scores} | {"mark": mark} for row, mark in rows]}
 
     def _named(self, options: tuple[Any, ...]) -> dict[str, Any]:
-        return dict(zip(self.names, options, strict=True))
+        named = dict(zip(self.names, options, strict=True))
+        return named | {"variant": str(named["variant"])}  # the browser may send anything
 
 
 def _points(calibration: Calibration | None, marks: list[dict[str, Any]]) -> tuple[list[Point], int, str]:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import gradio as gr
+from gradio.routes import HTTPException
 
 _OWN = ("localhost", "127.0.0.1", "::1")
 _STREAM = re.compile(r"/gradio_api/(?:queue/data|call/[^/]+/(?P<event>[^/]+))/?$")
@@ -95,6 +96,11 @@ class Guard:
         self._open[session] += 1
         try:
             await self.app(scope, receive, told)
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, HTTPException):
+                raise
+            # A session that is unknown: Gradio tells it in the stream, and then raises although it has answered.
+            await send({"type": "http.response.body", "body": b""})
         finally:
             self._open[session] -= 1
             if not self._open[session]:

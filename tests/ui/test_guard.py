@@ -384,6 +384,13 @@ def test_too_large_a_body_and_a_file_without_a_name_are_refused(client, capfd, m
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("path", ["call/compare/nobody", "queue/data?session_hash=nobody"])
+def test_a_stream_of_nobody_ends_in_words(client, capfd, path):
+    told = client.get(f"/gradio_api/{path}").text
+    assert "404" in told or "session_not_found" in told
+    assert "Traceback" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("value", [{}, -1, "<b>"])
 def test_every_event_answers_in_words_to_values_of_a_wrong_kind(client, capfd, value):
     for event in client.get("/config").json()["dependencies"]:
