@@ -13,14 +13,16 @@ import pytest
 from playground import cli
 from playground.arena import Arena
 from playground.errors import UserError
+from playground.models.specs import read_catalogue
 from playground.prepared import Stock
 from playground.requests import LaneRequest
 from playground.service import Person, Playground
-from playground.settings import Settings
+from playground.settings import ROOT, Settings
 from playground.store.ballots import read_votes, write_votes
 from playground.store.connection import Connection
 from playground.store.hub import push_votes
 from playground.store.votes import VoteStore
+from playground.ui.arena import in_plain_words
 from playground.ui.owner import OwnerTab
 from tests.endurance import trial
 from tests.tiny import make_catalogue
@@ -87,6 +89,21 @@ def test_preparing_makes_way_for_people_and_leaves_nothing(arena):
         assert not stock.prepare()
     assert not stock._idle(), "somebody was here a moment ago"
     assert arena.votes.prepared() == arena.playground.database.db["runs"].count == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "models", "how"),
+    [
+        ("greedy", {"variant": "aligned"}, ["careful"], "greedy"),
+        ("dera", {"lambda_": 0.5}, ["plain", "careful"], "DeRa · λ 0.5"),
+        ("best_of_n", {"n": 8, "variant": "mine"}, ["mine"], "best of N · Samples (N) 8"),
+        ("of another version", {}, [], "its label"),
+    ],
+)
+def test_who_wrote_an_answer_is_told_in_plain_words(method, options, models, how):
+    catalogue = read_catalogue(ROOT / "models.yaml")
+    lane = {"method": method, "options": options, "label": "its label"}
+    assert in_plain_words(catalogue, lane) == {"models": models, "how": how}
 
 
 def test_reasons_are_given_after_the_vote_by_who_voted(arena):
@@ -279,7 +296,7 @@ def test_the_owner_tab_asks_for_its_token(tiny_catalogue, tmp_path, given):
         inside, methods, votes, voters, _, snapshots, _ = tab.opened(wanted)
         assert inside["visible"]
         assert len(methods["choices"]) >= 2
-        assert votes[0][-1] == name
+        assert votes[0][0] == name
         assert voters[0][:3] == [arena.voter("me"), 1, "100.0%"]
         assert snapshots.startswith("Votes are on this server's disk only.")
         assert arena.voter("me") in Path(tab.export_voter(wanted, arena.voter("me"))).read_text()

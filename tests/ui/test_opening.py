@@ -162,6 +162,16 @@ def test_a_list_closes_when_the_focus_goes_on_and_by_escape(page):
         expect(its_list).to_be_visible()
         page.keyboard.press(key)
         expect(its_list).to_be_hidden()
+        expect(method).to_have_attribute("aria-expanded", "false")
+
+
+def test_a_number_beyond_a_sliders_end_is_told(page):
+    page.get_by_role("button", name="More settings").click()
+    field = page.locator("#length input[type=number]")
+    field.fill("100000")
+    field.press("Tab")
+    expect(page.get_by_role("status").filter(has_text="instead of 100,000, 2,048 is used")).to_be_visible()
+    expect(field).to_have_value("2048")
 
 
 def test_the_theme_that_was_chosen_stays(page):

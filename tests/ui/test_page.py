@@ -612,7 +612,7 @@ def test_a_run_is_saved_as_a_file_and_opened_again(page, tmp_path):
     expect(page.locator(".lane .text").first).to_have_text(texts[0])
 
 
-def test_a_battle_is_blind_until_the_vote_and_counts_once(page, address):
+def test_a_battle_is_blind_until_the_vote_and_counts_once(page, embedded):
     page.get_by_role("tab", name="Arena").click()
     page.locator("#battle-prompt textarea").fill("Name a colour.")
     page.locator("#new-battle").click()
@@ -624,8 +624,18 @@ def test_a_battle_is_blind_until_the_vote_and_counts_once(page, address):
     page.locator(".stage").click()
     page.keyboard.press("3")
     expect(page.locator(".stage .facts")).to_have_count(2)
-    expect(page.locator("#vote-a")).to_be_disabled()
+    expect(page.locator(".stage .badge")).to_contain_text("A tie: ")
+    expect(page.locator("#vote-bar")).to_be_hidden()
     expect(page.locator("#leaderboard-said")).to_contain_text("1 vote.")
+    expect(page.locator("#leaderboard-said")).to_be_hidden()  # it tells nothing yet
+    page.get_by_label("safer").check()
+    expect(page.locator("#explained")).to_have_text("Kept with your vote.")
+    assert ["safer"] in [row["reasons"] for row in Arena(embedded).votes.rows()]
+    page.locator("body").click(position={"x": 5, "y": 5})
+    page.keyboard.press("n")
+    expect(page.locator(".stage .dots")).to_have_count(2)
+    expect(page.locator("#vote-a")).to_be_enabled(timeout=180_000)
+    page.locator("#vote-a").click()
     page.locator(".stage a").click()
     expect(page.locator(".lane")).to_have_count(2)
 

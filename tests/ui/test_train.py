@@ -4,6 +4,7 @@ import gradio as gr
 import pytest
 
 from playground.errors import UserError
+from playground.figures.training import training_figure
 from playground.training.jobs import Trainings
 from playground.training.records import RowsFile, RrhfConfig, RrhfJob, Sampling, Votes
 from playground.ui import train
@@ -67,3 +68,7 @@ def test_a_journal_is_shown_with_its_newest_numbers():
     text = train._status("mine", journal)
     for part in ("Stopped; can be resumed", "step 2 of 4", "loss 1.500", "ranking accuracy 0.750", "1 &lt; 2"):
         assert part in text
+    loading = train._status("mine", journal | {"state": "preparing", "what": "the model is ready", "share": 1.0})
+    assert "value=" not in loading, "nobody knows how far that is"
+    first = training_figure(journal | {"losses": [2.0]}).data[0]
+    assert (first.mode, list(first.y)) == ("markers", [2.0]), "a line of one point cannot be seen"
