@@ -143,7 +143,7 @@ function showTip(view) {
   const [x, y] = view.plan.spots.get(id);
   view.tip.replaceChildren(make('b', '', id ? quoted(node.text) : 'the prompt'), make('span', '', factsOf(view, node, view.committed.includes(id)).join(' · ')));
   const wide = view.tip.offsetWidth, left = Math.max(2, Math.min(view.plan.width - wide - 2, x - wide / 2));
-  view.tip.style.transform = `translate(${left}px, ${y > HEIGHT / 2 ? y - view.tip.offsetHeight - 12 : y + 12}px)`;
+  view.tip.style.transform = `translate(${left}px, ${y > HEIGHT * 0.65 ? y - view.tip.offsetHeight - 12 : y + 12}px)`;
   if (view.hover === undefined) bringNear(view, x);
 }
 
