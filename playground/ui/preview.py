@@ -57,8 +57,8 @@ class Preview:
 def preview_of(
     request: Any, site: str, text: str, prompt_of: Callable[[str], str | None], address: str = ""
 ) -> Preview:
-    """request: Starlette's. prompt_of: run id → its prompt, or None. address: where people find this server, if it knows; else it is where
-    this request found it, whose host the guard has let in."""
+    """request: Starlette's. prompt_of: run id → its prompt, or None. address: where people find this server, if it
+    knows; else it is where this request found it, whose host the guard has let in."""
     root = (address or get_root_url(request, "/", None)).rstrip("/")
     run_id = request.query_params.get("run", "")
     prompt = prompt_of(run_id) if run_id else None
