@@ -8,13 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 from urllib.parse import quote
 
-from fastapi import Request
-from fastapi.responses import FileResponse
 from gradio import routes
 from gradio.route_utils import get_root_url
-from gradio.routes import App
+from gradio.routes import App, FileResponse
 from jinja2 import ChoiceLoader, DictLoader
 
 CARD = Path(__file__).parent / "card.png"
@@ -56,10 +55,10 @@ class Preview:
 
 
 def preview_of(
-    request: Request, site: str, text: str, prompt_of: Callable[[str], str | None], address: str = ""
+    request: Any, site: str, text: str, prompt_of: Callable[[str], str | None], address: str = ""
 ) -> Preview:
-    """prompt_of: run id → its prompt, or None. address: where people find this server, if it knows; else it is where
-    this request found it, whose host the guard has let in."""
+    """request: Starlette's. prompt_of: run id → its prompt, or None. address: where people find this server, if it
+    knows; else it is where this request found it, whose host the guard has let in."""
     root = (address or get_root_url(request, "/", None)).rstrip("/")
     run_id = request.query_params.get("run", "")
     prompt = prompt_of(run_id) if run_id else None
@@ -69,7 +68,7 @@ def preview_of(
     return Preview(site, title, text, f"{root}/?run={quote(run_id, safe='')}", f"{root}/{CARD.name}")
 
 
-def describe(preview: Callable[[Request], Preview]) -> None:
+def describe(preview: Callable[[Any], Preview]) -> None:
     """Put these tags in place of Gradio's, in every page that is served from now on."""
     templates = routes.templates.env
     source, _, _ = templates.loader.get_source(templates, _PAGE)
