@@ -1,6 +1,6 @@
 // Sharing: a link to the run, and its answers as a picture, drawn here from what the board shows.
-const WIDTH = 1200, EDGE = 48, GAP = 32, PAD = 24, LINE = 31, MOST_LINES = 44;
-const FONT = 'system-ui, sans-serif';
+const WIDTH = 1200, EDGE = 48, GAP = 32, INSET = 24, LINE_STEP = 31, MOST_LINES = 44;
+const TYPEFACE = 'system-ui, sans-serif';
 
 function shareButtons() {
   const link = shareButton('Copy link', copyLink), picture = shareButton('Download picture', downloadPicture);
@@ -66,16 +66,16 @@ function drawPicture() {
     ? { back: '#0b0f19', card: '#111827', edge: '#374151', ink: '#f3f4f6', soft: '#a7b0be', high: '96, 150, 255', low: '255, 150, 80', full: .5 }
     : { back: '#f8fafc', card: '#ffffff', edge: '#d5dbe5', ink: '#1f2937', soft: '#5b6472', high: '37, 99, 235', low: '213, 94, 0', full: .38 };
   const columns = Math.min(2, lanes.length), width = (WIDTH - 2 * EDGE - (columns - 1) * GAP) / columns;
-  const font = (size, weight = 400) => { pen.font = `${weight} ${size}px ${FONT}`; };
+  const font = (size, weight = 400) => { pen.font = `${weight} ${size}px ${TYPEFACE}`; };
   font(30, 650);
   const prompt = wrapped(pen, [{ text: `“${shownPrompt}”` }], WIDTH - 2 * EDGE).slice(0, 5);
   const cards = lanes.map(lane => {
     font(18);
-    const facts = wrapped(pen, [{ text: [...lane.data.options, lane.forked.textContent].filter(Boolean).join(' · ') }], width - 2 * PAD).slice(0, 3);
+    const facts = wrapped(pen, [{ text: [...lane.data.options, lane.forked.textContent].filter(Boolean).join(' · ') }], width - 2 * INSET).slice(0, 3);
     font(21);
-    const lines = wrapped(pen, tokensOf(lane), width - 2 * PAD);
+    const lines = wrapped(pen, tokensOf(lane), width - 2 * INSET);
     if (lines.length > MOST_LINES) lines.splice(MOST_LINES, Infinity, [{ text: '…', x: 0, width: 20 }]);
-    return { lane, facts, lines, height: 2 * PAD + 34 + facts.length * 25 + lines.length * LINE + 44 };
+    return { lane, facts, lines, height: 2 * INSET + 34 + facts.length * 25 + lines.length * LINE_STEP + 44 };
   });
   const rows = [];
   for (let i = 0; i < cards.length; i += columns) rows.push(cards.slice(i, i + columns));
@@ -104,20 +104,20 @@ function drawPicture() {
   let y = top;
   rows.forEach((row, number) => {
     row.forEach((card, column) => {
-      const x = EDGE + column * (width + GAP), { title, colour } = card.lane.data, inner = x + PAD;
+      const x = EDGE + column * (width + GAP), { title, colour } = card.lane.data, inner = x + INSET;
       pen.beginPath();
       pen.roundRect(x, y, width, heights[number], 12);
       pen.fillStyle = paint.card; pen.fill();
       pen.strokeStyle = paint.edge; pen.stroke();
       pen.beginPath();
-      pen.arc(inner + 8, y + PAD + 15, 8, 0, 7);
+      pen.arc(inner + 8, y + INSET + 15, 8, 0, 7);
       pen.fillStyle = card.lane.data.hue; pen.fill();
       pen.fillStyle = paint.ink; font(24, 650);
-      pen.fillText(title, inner + 26, y + PAD + 15);
+      pen.fillText(title, inner + 26, y + INSET + 15);
       font(18);
-      write(card.facts.map(line => line.map(part => ({ ...part, soft: true }))), inner, y + PAD + 34, 25, width - 2 * PAD);
+      write(card.facts.map(line => line.map(part => ({ ...part, soft: true }))), inner, y + INSET + 34, 25, width - 2 * INSET);
       font(21);
-      write(card.lines, inner, y + PAD + 40 + card.facts.length * 25, LINE, width - 2 * PAD);
+      write(card.lines, inner, y + INSET + 40 + card.facts.length * 25, LINE_STEP, width - 2 * INSET);
       if (!colour) return;
       const foot = y + heights[number] - 26, both = card.lane.data.heat.some(heat => heat < 0);
       font(16); pen.fillStyle = paint.soft;

@@ -18,9 +18,10 @@ window.looks = (() => {
   }
 
   function overlapping() {
-    // The label of an upload stands inside its button, as Gradio draws it.
+    // The label of an upload stands inside its button, as Gradio draws it. What is fixed floats over what scrolls.
     const wanted = 'button, a, input, textarea, select, canvas, h1, h2, h3, label:not(.float) > span';
-    const parts = [...document.querySelectorAll(wanted)].filter(drawn).map(node => [node, seen(node)]);
+    const fixed = node => [node, ...ancestors(node)].some(one => getComputedStyle(one).position === 'fixed');
+    const parts = [...document.querySelectorAll(wanted)].filter(node => drawn(node) && !fixed(node)).map(node => [node, seen(node)]);
     const meet = ([a, p], [b, q]) => Math.min(p[2], q[2]) - Math.max(p[0], q[0]) > 2
       && Math.min(p[3], q[3]) - Math.max(p[1], q[1]) > 2 && !a.contains(b) && !b.contains(a);
     return parts.flatMap((one, i) => parts.slice(i + 1).filter(other => meet(one, other))
