@@ -275,14 +275,14 @@ def searched(monkeypatch, script, value_of, **options):
 
 
 def talks(salt, alike=False):
-    """A model that seldom ends. `alike`: with two likely letters after the first, so that its texts read alike."""
+    """A model that seldom ends. `alike`: with one likely letter after the first, so that its texts read alike."""
     plain = random_script(salt)
 
     def script(variant, ids):
         log_probs = plain(variant, ids).clone()
         log_probs[END] -= 6
         if alike and ids:
-            log_probs[2:END] -= 7
+            log_probs[1:END] -= 4
             log_probs[VOCABULARY.index(".")] += 1
         return log_probs.log_softmax(-1)
 
@@ -302,7 +302,7 @@ def verdict(good, neutral=0):
 SEARCHES = {
     "bad": (talks(3), verdict(2), {}),
     "mixed": (talks(5), verdict(45, 10), {}),
-    "alike": (talks(2, alike=True), verdict(1), {}),
+    "alike": (talks(6, alike=True), verdict(0), {}),
     "to the end": (talks(4), verdict(60), {"look_ahead": "end", "min_visits": 16}),
 }
 
@@ -311,7 +311,6 @@ def test_every_number_of_a_search_follows_from_the_rules(monkeypatch):
     seen = Counter()
     for name, (script, value_of, options) in SEARCHES.items():
         rules = searched(monkeypatch, cache(script), value_of, **options)
-        print(name, len(rules.paths), len(rules.committed), rules.seen)
         assert len(rules.paths) >= 60, f"{name}: {len(rules.paths)} rounds"
         seen += rules.seen
     for what in (
