@@ -117,7 +117,7 @@ def run(lane: Lane, options: RainOptions) -> Asking:
     search = _Search(lane, options)
     scorer = options.scorer.scorer
     lane.detail["evaluator"] = f"Evaluated by “{scorer.title}”. {scorer.reliability}".strip()
-    lane.detail["questions"] = list(scorer.questions(lane.prompt)) if scorer.questions else []
+    lane.detail["questions"] = list(scorer.questions(lane.prompt, options.scorer.options)) if scorer.questions else []
     lane.detail["tree"] = {"steps": search.tree.steps}
     try:
         yield from search.begin()
@@ -275,7 +275,7 @@ class _Search:
         texts = []
         for leaf, candidates, ahead in planned:
             if candidates:
-                self._give(leaf, candidates, cap=self._length(leaf) > 1)
+                self._give(leaf, candidates)
             texts += ["".join(one.branch.draft.text[len(self.drafts[leaf].text) :] for one in ahead)]
         return texts
 
@@ -329,14 +329,14 @@ class _Search:
         for segment in segments:
             segment.branch.release()
 
-    def _give(self, node: int, candidates: list[_Segment], cap: bool) -> None:
-        """Grown segments become children of a node. `cap`: the first is the greedy one, whose prior has a bound."""
+    def _give(self, node: int, candidates: list[_Segment]) -> None:
+        """Grown segments become children of a node."""
         before = self.drafts[node]
         start, grown = len(before.token_ids), {}
         for segment in candidates:
             grown.setdefault(tuple(segment.branch.draft.token_ids[start:]), segment)
         probabilities = [math.exp(segment.log_prob) for segment in grown.values()]
-        if cap:
+        if self._length(node) > 1:
             probabilities = capped(probabilities)
         drafts = {tokens: segment.branch.draft for tokens, segment in grown.items()}
         found = [
@@ -373,7 +373,7 @@ class _Search:
             choice = _always(self._likeliest(node, len(self.tree[node].children) + 1)[-1])
         segment = self._segment(node, choice, length, 0, self.tries[node])
         yield from self._grow([segment])
-        self._give(node, [segment], cap=False)
+        self._give(node, [segment])
 
     def commit(self) -> Asking:
         """Take the favourite into the answer, make it the root, and forget what cannot be reached any more."""
