@@ -570,6 +570,8 @@ def test_a_search_is_drawn_replayed_and_walked(tab, address):
     tree.get_by_label("First step").click()
     expect(tree.locator("output")).to_have_text(f"0 / {steps}")
     tree.get_by_label("One step forward").click()
+    expect(tree.locator(".says")).to_have_text("A path is chosen: it ends at the prompt.")
+    tree.get_by_label("One step forward").click()
     expect(tree.locator(".says")).to_contain_text("After the prompt: 4 candidates.")
     tree.get_by_label("Speed").select_option(label="16 ×")
     tree.get_by_role("button", name="Play").click()
