@@ -2,6 +2,7 @@
 # make test    set everything up and run the linter and all tests
 # make setup   what both begin with: .venv, and the embedded model in the cache folder
 # make bench   measure the ratios in docs/measurements.md
+# make bench-llama  measure llama.cpp's step beside ours, with llama-cpp-python built in build/llama (minutes)
 # make space    put what a Hugging Face Space gets into build/space
 # make container          prove the Dockerfile in a clean chroot, as root, where no container engine is at hand
 # make hostile  send a thousand hostile inputs to a server and the command line
@@ -17,7 +18,7 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench space container hostile pictures figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
+.PHONY: run setup test lint bench bench-llama space container hostile pictures figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
 
 run: setup
 	$(BIN)/python app.py
@@ -53,6 +54,14 @@ test: setup lint browser
 
 bench: setup
 	$(BIN)/python -m playground bench
+
+build/llama/.built:
+	$(PYTHON) -m venv build/llama
+	build/llama/bin/python -m pip install --disable-pip-version-check llama-cpp-python==0.3.36
+	@touch $@
+
+bench-llama: setup build/llama/.built
+	PLAYGROUND_LLAMA=build/llama/bin/python $(BIN)/python -m playground bench decode --json
 
 space:
 	rm -rf build/space
