@@ -441,7 +441,7 @@ def test_a_pass_that_breaks_ends_its_tasks_and_the_next_ones_run(tiny_catalogue,
     engine, runner = build(tiny_catalogue, "fp32")
     free = runner.pool.free
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "short", lambda extensions: 1 / 0)
+        patch.setattr(runner, "short", lambda *extensions: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             engine.submit(write("plain", (3, 4), [5])).wait(30)
     assert len(engine.submit(write("plain", (3, 4), [5])).wait(30)) == 2
