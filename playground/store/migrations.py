@@ -131,9 +131,6 @@ def m009_outbox(db: Database) -> None:
         db.execute(f"""
             create trigger outbox_{kind} after insert on {kind}
             begin insert into outbox (kind, row) values ('{kind}', new.rowid); end""")
-    db.execute("""
-        create trigger outbox_explained after update of reasons, note on votes
-        begin insert into outbox (kind, row) values ('votes', new.rowid); end""")
 
 
 @migrations()
@@ -145,3 +142,11 @@ def m010_prepared_battles(db: Database) -> None:
         foreign_keys=[("run", "runs", "id")],
         not_null={"category", "created"},
     )
+
+
+@migrations()
+def m011_reasons_reach_snapshots(db: Database) -> None:
+    """Reasons that follow a vote are written to a snapshot, too."""
+    db.execute("""
+        create trigger if not exists outbox_explained after update of reasons, note on votes
+        begin insert into outbox (kind, row) values ('votes', new.rowid); end""")

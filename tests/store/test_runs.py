@@ -136,6 +136,14 @@ def test_the_journal_is_a_write_ahead_log_and_migrations_run_once(tmp_path):
     assert Connection(path).db.conn.execute("pragma synchronous").fetchone()[0] == 2, "FULL"
 
 
+def test_reasons_reach_snapshots_of_a_database_that_wrote_some_before(tmp_path):
+    db = Database(tmp_path / "runs.db")
+    migrations.apply(db, stop_before="m010_prepared_battles")
+    assert "outbox_explained" not in db.triggers_dict, "a database in use has applied that step: append another"
+    migrations.apply(db)
+    assert "outbox_explained" in db.triggers_dict
+
+
 def test_on_a_network_mount_there_is_no_write_ahead_log(tmp_path, monkeypatch):
     mount = SimpleNamespace(mountpoint=str(tmp_path), fstype="fuse.hf-mount")
     monkeypatch.setattr("psutil.disk_partitions", lambda all: [SimpleNamespace(mountpoint="/", fstype="ext4"), mount])
