@@ -434,15 +434,17 @@ def ivg() -> dict[str, Any]:
         playground.compare(_request(PROMPTS[0], [lane], 8))  # warm
         for number in range(RUNS):
             prompt = PROMPTS[number % len(PROMPTS)]
-            guided, plain = (_a_token(playground, prompt, one, 8) for one in (lane, "best_of_n:n=8,temperature=0.7"))
+            guided, plain = (
+                _a_token(playground, prompt, [one], 8, IVG_TOKENS) for one in (lane, "best_of_n:n=8,temperature=0.7")
+            )
             runs.append({"ratio": guided / plain, "ivg_ms": 1e3 * guided, "plain_ms": 1e3 * plain})
     return {"ratio": _median(runs), "target": 1.8, "better": "lower", "scorer": scorer, "runs": runs}
 
 
-def _a_token(playground: Playground, prompt: str, lane: str, rows: int) -> float:
-    """Seconds between the first and the last token of a lane that runs alone and writes `rows` of them at a time, over
+def _a_token(playground: Playground, prompt: str, lanes: Iterable[str], rows: int, tokens: int) -> float:
+    """Seconds between the first and the last token of lanes that run alone and write `rows` of them at a time, over
     their number."""
-    times = _times(playground, prompt, [lane], IVG_TOKENS)
+    times = _times(playground, prompt, lanes, tokens)
     return (times[-1] - times[0]) / (len(times) - rows)
 
 
@@ -471,8 +473,7 @@ def decode() -> dict[str, Any]:
 def _step(playground: Playground, prompt: str, rows: int) -> float:
     """Seconds of a step in which lanes that run alone write `rows` tokens together."""
     lanes = SIX[:rows] if rows <= len(SIX) else [f"best_of_n:n={min(rows, 32)}"] * math.ceil(rows / 32)
-    times = _times(playground, prompt, lanes, DECODE_TOKENS)
-    return rows * (times[-1] - times[0]) / (len(times) - rows)
+    return rows * _a_token(playground, prompt, lanes, rows, DECODE_TOKENS)
 
 
 def _llama_ms(python: str) -> float:
