@@ -21,9 +21,9 @@ document.addEventListener('click', e => {
     window.open(new URL('login/huggingface?_target_url=/', link.href), '_blank', 'noopener');
   }
 }, true);
-// What this browser keeps of the page; in another site's frame it may keep nothing.
-const recall = name => { try { return localStorage.getItem(`realign-playground-${name}`); } catch { return null; } };
-const remember = (name, value) => { try { localStorage.setItem(`realign-playground-${name}`, value); } catch { /* it lasts as long as the page */ } };
+// What this browser keeps of the page.
+const recall = name => localStorage.getItem(`realign-playground-${name}`);
+const remember = (name, value) => { try { localStorage.setItem(`realign-playground-${name}`, value); } catch { /* it is full */ } };
 // Paper is white.
 let printedDark = false;
 window.addEventListener('beforeprint', () => { printedDark = document.body.classList.contains('dark'); document.body.classList.remove('dark'); });

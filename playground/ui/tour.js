@@ -5,8 +5,8 @@ const TOUR = [
     says: 'λ sets how much alignment is used. Drag it and watch the answer turn from complying to refusing. The same dial stands below each DeRa answer that you run.' },
   { tab: 'Compare', at: ['.lane:last-child .text', '.lane .text'], title: 'Click a token',
     says: 'Each word part is a token; the colour is a number about it. Click one to see what else could have stood there, take another one, and let the method write on from there.' },
-  { tab: 'Compare', open: 'More examples', at: ['.lane .tree:not([hidden]) .player', '#recorded', '#beginnings'], title: 'Play RAIN',
-    says: 'RAIN tries pieces of text, judges them, and goes back where they are bad. Open a recorded search here, and press play below its tree.' },
+  { tab: 'Compare', at: ['.tree:not([hidden]) .player', '#recorded'], title: 'Play RAIN',
+    says: 'RAIN tries pieces of text, judges them, and goes back where they are bad. Press the first card under “Recorded runs”: its search plays below the answers.' },
   { tab: 'Ask', at: ['#ask-examples', '#question'], title: 'See it abstain',
     says: 'Here the model says how sure it is. Ask something that it cannot know: below the threshold it says “I don’t know”.' },
   { tab: 'Arena', at: ['#vote-bar:has(button:not(:disabled))', '#new-battle'], title: 'Vote',
@@ -52,14 +52,13 @@ function leaveTour() {
 }
 
 function showStep(step) {
-  const { tab, open, title, says } = TOUR[step], part = (tag, cls, text) => {
+  const { tab, title, says } = TOUR[step], part = (tag, cls, text) => {
     const made = Object.assign(document.createElement(tag), { className: cls, textContent: text });
     if (tag === 'button') made.type = 'button';
     return made;
   };
   tour.step = step;
   openTab(tab);
-  if (open) [...document.querySelectorAll('#beginnings .label-wrap:not(.open)')].find(label => label.textContent.includes(open))?.click();
   const head = part('h2', '', title), words = part('p', '', says), row = part('div', 'row', ''), leave = part('button', 'leave', '×');
   head.id = 'tour-title';
   words.id = 'tour-says';
