@@ -424,6 +424,9 @@ class Hostile:
         words += [str(odd), str(rows), str(self.folder), "/nowhere/x", "/dev/null", "reference", "a" * 5000, "=", "--"]
         words += ["best_of_n:n=99", "nobody", "2020-13-45", "0.5*reference+", "harmless", "vader", "label", "jsonl"]
 
+        here = self.folder / "here"
+        here.mkdir()  # some commands write files of the names they are given
+
         def call(arguments: list[str]) -> list[str]:
             def late(*_: Any) -> None:
                 raise Hung
@@ -432,7 +435,7 @@ class Hostile:
             signal.alarm(int(PATIENCE))
             out = io.StringIO()
             try:
-                with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+                with contextlib.chdir(here), contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
                     code = command_line(arguments)
             except SystemExit as end:
                 code = end.code
