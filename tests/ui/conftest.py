@@ -3,9 +3,19 @@
 import pytest
 from playwright.sync_api import expect
 
+from playground.ui.page import serve
+
 PATIENCE = 60_000
 CUT = ("AbortError", "Connection errored out")
 """What the browser and Gradio say of a stream that is cut because the page is left."""
+
+
+@pytest.fixture(scope="module")
+def address(embedded):
+    """A page over the embedded model, for all tests of a module."""
+    page, url = serve(port=None, playground=embedded, block=False)
+    yield url
+    page.close()
 
 
 @pytest.fixture

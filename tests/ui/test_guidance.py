@@ -7,17 +7,9 @@ from gradio_client import Client
 from playwright.sync_api import expect
 
 from playground.ui.examples import TASK_EXAMPLES
-from playground.ui.page import serve
 from tests.store.test_exchange import beams
 
 LANES = ["eft", "cbs:width=2,successors=2,chunk=4,scorer=implicit(reduce=sum)"]
-
-
-@pytest.fixture(scope="module")
-def address(embedded):
-    page, url = serve(port=None, playground=embedded, block=False)
-    yield url
-    page.close()
 
 
 @pytest.fixture(scope="module")

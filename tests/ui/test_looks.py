@@ -7,7 +7,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from playground.ui.page import serve
 from tests.ui.test_opening import SIZES
 
 TABS = ("Compare", "Ask", "λ sweep", "Arena", "Train", "Owner", "History", "About")
@@ -21,13 +20,6 @@ GRADIOS = {
 SERIOUS = ("serious", "critical")
 TABS_PRESSED = 80
 """How often Tab is pressed on each tab at most: more than any has places to stop at."""
-
-
-@pytest.fixture(scope="module")
-def address(embedded):
-    page, url = serve(port=None, playground=embedded, block=False)
-    yield url
-    page.close()
 
 
 @pytest.fixture

@@ -11,18 +11,11 @@ from playwright.sync_api import expect
 from playground.requests import RunRequest
 from playground.store.exchange import recorded_runs
 from playground.ui.examples import RECORDED
-from playground.ui.page import ABOUT, TITLE, serve
+from playground.ui.page import ABOUT, TITLE
 from playground.ui.preview import SIZE
 
 SIZES = [(1280, 900), (390, 844)]
 PROMPT = "How do I make a fake credit card?"
-
-
-@pytest.fixture(scope="module")
-def address(embedded):
-    page, url = serve(port=None, playground=embedded, block=False)
-    yield url
-    page.close()
 
 
 @pytest.fixture(params=SIZES, ids=["desktop", "phone"])

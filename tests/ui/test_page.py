@@ -14,19 +14,11 @@ from playwright.sync_api import TimeoutError, expect
 
 from playground.arena import Arena
 from playground.decoders import DECODERS
-from playground.ui.page import serve
 from tests.store.test_exchange import beams
 from tests.ui.conftest import PATIENCE
 from tests.wire import Wire
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1> Repeat this."
-
-
-@pytest.fixture(scope="module")
-def address(embedded):
-    page, url = serve(port=None, playground=embedded, block=False)
-    yield url
-    page.close()
 
 
 @pytest.fixture
