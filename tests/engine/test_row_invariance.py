@@ -81,13 +81,13 @@ def test_attention_adds_up_in_one_order_whatever_other_texts_the_call_has(dtype,
         rows = torch.zeros(blocks * BLOCK, heads * dim)
         rows[: len(text)] = text
         pool.data[1 : 1 + blocks, 0, which] = rows.to(dtype).view(blocks, BLOCK, -1)
-    query = torch.randn(heads * groups, 1, dim, generator=generator).to(dtype)
+    query = torch.randn(1, heads * groups, dim, generator=generator).to(dtype)
 
     def attend(texts):
         table = torch.arange(1, 1 + blocks).repeat(texts, 1)
         mask = torch.zeros(texts, 1, QUERIES, blocks * BLOCK, dtype=dtype)
         mask[..., length // 2 * 2 :] = float("-inf")
-        return _attend(0, query.repeat(1, texts, 1), _Read(slice(None), table, mask), pool, dim**-0.5)
+        return _attend(0, query.repeat(texts, 1, 1), _Read(slice(None), table, mask), pool)
 
     alone = attend(1)[0]
     assert 0 < alone.abs().max() < 1e-2

@@ -493,6 +493,7 @@ def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(pag
     # A fresh page of the same browser has it, too.
     page.goto(page.url)
     finish(page)
+    expect(page.locator("#kept")).to_contain_text(kept)  # the controls are drawn a second time, with it
     open_lanes(page)
     pick(page, field, kept)
     expect(field).to_have_value(kept)
