@@ -30,6 +30,7 @@ from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.guard import Guard
 from playground.ui.history import HistoryTab
+from playground.ui.openai import serve_openai
 from playground.ui.owner import OwnerTab
 from playground.ui.preview import describe, preview_of, serve_card
 from playground.ui.sessions import new_visitor
@@ -246,6 +247,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         app.middleware_stack = guard = Guard(app.middleware_stack, page, host, hosts, settings.frames)
         playground.crowd.unread_since = guard.unread_since
         serve_card(app)
+        serve_openai(app, playground, guard.reading)
         yield
 
     _, address, _ = page.launch(
