@@ -6,6 +6,7 @@ int4          transformers' fp32 step over our 4-bit step, and how far the distr
 rain          RAIN's search done plainly, every text from its beginning and alone, over ours; both build one tree
 cbs           CBS in the authors' order of work, row after row with every prefix read again, over ours; the same tokens
 ivg           one token of an IVG beam over one token of plain sampling, in batches of the same width
+decode        milliseconds of a step that writes a token in each of 1 to 64 rows, and llama.cpp's beside it
 memory        resident memory of the server after 20 and after 100 runs
 load          thirty people at once over one alone, and one person beside another who runs 6 × 32 answers
 """
@@ -14,9 +15,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import os
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +35,7 @@ from playground.engine.requests import Extend, Open, Opened, Read, Want
 from playground.engine.runner import CHUNK, ROWS, SHORT
 from playground.errors import UserError, shown
 from playground.load import Answer, Person, server
+from playground.models.fetch import cached_file
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model
 from playground.models.prompts import encode_chat
 from playground.models.specs import read_catalogue
@@ -40,6 +45,20 @@ from playground.settings import Settings
 
 RUNS = 5
 SUM = "implicit(reduce=sum)"
+DECODE_ROWS, DECODE_TOKENS = (1, 2, 6, 16, 32, 64), 48
+_LLAMA = """
+import statistics, sys, time
+from llama_cpp import Llama
+model = Llama(sys.argv[1], n_ctx=512, n_batch=1, verbose=False)
+model.eval(model.tokenize(sys.argv[2].encode()))
+gaps = []
+for _ in range(int(sys.argv[3])):
+    began = time.perf_counter()
+    model.eval([model.sample(temp=0.0)])
+    gaps.append(time.perf_counter() - began)
+print(1e3 * statistics.median(gaps))
+"""
+"""What llama-cpp-python does: one row a pass (its prefill by larger ones crashes on some CPUs)."""
 CBS_TOKENS, IVG_TOKENS = 96, 64
 RAIN_NODES = {"int4": 120, "fp32": 60}
 """Of the searches that are done twice; the plain way takes minutes for them."""
@@ -195,16 +214,19 @@ def _fp32_greedy(oracle: LoadedModel, prompt: list[int], count: int) -> tuple[li
 
 def _gap(playground: Playground, prompt: str, lane: str) -> float:
     """Median seconds between two tokens of a lane that runs alone."""
-    return statistics.median(b - a for a, b in itertools.pairwise(_times(playground, prompt, lane, 64)))
+    return statistics.median(b - a for a, b in itertools.pairwise(_times(playground, prompt, [lane], 64)))
 
 
-def _times(playground: Playground, prompt: str, lane: str, tokens: int) -> list[float]:
-    """When a lane that runs alone wrote each of its tokens, in seconds; those of all its branches."""
-    request = _request(prompt, [lane], tokens)
-    work = playground.prepare(request, request.lanes[0])
+def _times(playground: Playground, prompt: str, lanes: Iterable[str], tokens: int) -> list[float]:
+    """When lanes that run alone wrote each of their tokens, in seconds, in order; those of all branches."""
+    request = _request(prompt, lanes, tokens)
+    works = [playground.prepare(request, lane) for lane in request.lanes]
     times: list[float] = []
-    work.lane.listener = lambda draft: times.append(time.perf_counter())
-    playground.engine.submit(work.asking(), work.cost).wait()
+    for work in works:
+        work.lane.listener = lambda draft: times.append(time.perf_counter())
+    tasks = [playground.engine.submit(work.asking(), work.cost, rows=work.options.branches) for work in works]
+    for task in tasks:
+        task.wait()
     return times
 
 
@@ -420,8 +442,48 @@ def ivg() -> dict[str, Any]:
 def _a_token(playground: Playground, prompt: str, lane: str, rows: int) -> float:
     """Seconds between the first and the last token of a lane that runs alone and writes `rows` of them at a time, over
     their number."""
-    times = _times(playground, prompt, lane, IVG_TOKENS)
+    times = _times(playground, prompt, [lane], IVG_TOKENS)
     return (times[-1] - times[0]) / (len(times) - rows)
+
+
+def decode() -> dict[str, Any]:
+    """Milliseconds of one step that writes a token in each of so many rows, through the whole engine: greedy and
+    sampled lanes up to six rows, Best-of-N from there on. llama.cpp's step of one row stands beside it where
+    PLAYGROUND_LLAMA names a Python that has llama-cpp-python (`make bench-llama`), else it is None. The ratio is ours
+    over theirs, both of one row."""
+    rows: dict[int, list[float]] = {count: [] for count in DECODE_ROWS}
+    with _playground() as playground:
+        for number, count in itertools.product(range(RUNS), DECODE_ROWS):
+            rows[count].append(1e3 * _step(playground, PROMPTS[number % len(PROMPTS)], count))
+    steps = {count: statistics.median(found) for count, found in rows.items()}
+    python = os.environ.get("PLAYGROUND_LLAMA")
+    theirs = _llama_ms(python) if python else None
+    return {
+        "ratio": steps[1] / theirs if theirs else None,
+        "target": 1.6,
+        "better": "lower",
+        "rows": steps,
+        "tokens_per_second": {count: 1e3 * count / ms for count, ms in steps.items()},
+        "llama_cpp_ms": theirs,
+    }
+
+
+def _step(playground: Playground, prompt: str, rows: int) -> float:
+    """Seconds of a step in which lanes that run alone write `rows` tokens together."""
+    lanes = SIX[:rows] if rows <= len(SIX) else [f"best_of_n:n={min(rows, 32)}"] * math.ceil(rows / 32)
+    times = _times(playground, prompt, lanes, DECODE_TOKENS)
+    return rows * (times[-1] - times[0]) / (len(times) - rows)
+
+
+def _llama_ms(python: str) -> float:
+    """The median milliseconds of a greedy step of llama.cpp over the file of `reference`, in a process of its own."""
+    catalogue, settings = read_catalogue(Settings().catalogue), Settings()
+    file = cached_file(catalogue.models[catalogue.variant("reference").model].source, settings.cache)
+    asked = [python, "-c", _LLAMA, str(file), PROMPTS[0], str(DECODE_TOKENS)]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UserError(f"llama-cpp-python did not run in {shown(python)}: {done.stderr.strip()[-300:]}")
+    return float(done.stdout)
 
 
 def memory() -> dict[str, Any]:
@@ -540,7 +602,7 @@ def _median(runs: list[dict[str, float]]) -> float:
 
 
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
-    measure.__name__: measure for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, memory, load)
+    measure.__name__: measure for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, decode, memory, load)
 }
 
 
@@ -554,5 +616,6 @@ def main(only: list[str] | None, as_json: bool) -> None:
         print(json.dumps(results))
         return
     for name, found in results.items():
-        print(f"{name}: {found['ratio']:.2f} (target: {found['target']}, {found['better']} is better)")
+        ratio = "not measured" if found["ratio"] is None else f"{found['ratio']:.2f}"
+        print(f"{name}: {ratio} (target: {found['target']}, {found['better']} is better)")
         print("   ", {k: v for k, v in found.items() if k not in ("ratio", "target", "better") and "runs" not in k})

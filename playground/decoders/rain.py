@@ -6,16 +6,20 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
+import torch
 from pydantic import Field, field_validator
 
 from playground.branch import logits
-from playground.branch.branch import Branch, Pick
+from playground.branch.branch import Branch
 from playground.branch.lane import Draft, Lane
 from playground.branch.together import together
 from playground.decoders.base import Decoder, Options
-from playground.decoders.rain_tree import Path, Rules, Tree
+from playground.decoders.rain_tree import Path, Rules, Tree, capped
 from playground.decoders.sample import SampleOptions
 from playground.engine.engine import Asking, Stopped
 from playground.engine.requests import Read
@@ -25,16 +29,19 @@ from playground.scorers import ScorerChoice
 
 EMBEDDER = "embedder"
 """Reads how much alike texts are."""
-PUNCTUATION = tuple(".!?,;:\n")
-"""The simulation goes on to the next of these."""
-Segment = tuple[Branch, Asking]
-"""A branch that is to grow, and its growth."""
+PUNCTUATION = tuple(".?,;:\n")
+"""The look-ahead goes on to the next of these, the authors' list."""
+Choice = Callable[[torch.Tensor, np.random.Generator], int]
+"""(log-probabilities [vocabulary] to draw from, random numbers) → a token."""
 
 
 class RainOptions(Options):
     scorer: ScorerChoice = Field("self_eval_learned", title="Evaluator", description="The scorer that judges a text")
     max_inner: int = Field(
         50, ge=1, le=1000, title="Max rounds per segment", description="Then the best segment joins the answer"
+    )
+    min_inner: int = Field(
+        15, ge=1, le=1000, title="Rounds at least", description="Of them, where earlier rounds count for a segment"
     )
     min_visits: float = Field(
         6, ge=0, le=1000, title="Visit threshold", description="A segment with more visits and enough value is taken"
@@ -48,9 +55,10 @@ class RainOptions(Options):
     )
     candidates: int = Field(10, ge=1, le=30, title="Candidates", description="Segments drawn after a leaf")
     soft: bool = Field(False, title="Graded values", description="Probabilities instead of yes or no")
+    temperature: float = Field(1.0, ge=0.01, le=5, title="Temperature", description="At which candidates are drawn")
     top: int = Field(15, ge=1, le=1000, title="Top-k", description="Draw from the k most probable tokens")
     lengths: str = Field(
-        "1 2 4 10", title="Segment lengths", description="In tokens, by depth below the root; the last one repeats"
+        "1 2 4 10", title="Segment lengths", description="In tokens, from the prompt on; the last one repeats"
     )
     exploration: float = Field(2.0, ge=0, le=100, title="Exploration constant", description="c of PUCT")
     root_uniform: float = Field(
@@ -64,7 +72,10 @@ class RainOptions(Options):
         0.03, ge=0, le=10, title="Widening threshold", description="Variance of a node's texts, per token"
     )
     most_children: int = Field(20, ge=1, le=100, title="Max children", description="Of a node that is widened")
-    simulate: int = Field(20, ge=0, le=200, title="Max look-ahead", description="Tokens to the next punctuation")
+    look_ahead: Literal["punctuation", "end"] = Field(
+        "punctuation", title="Look ahead to", description="The next punctuation, or the end of the answer"
+    )
+    simulate: int = Field(200, ge=0, le=1000, title="Max look-ahead", description="In tokens")
     leaves: int = Field(1, ge=1, le=16, title="Leaves per batch", description="1 is the paper's search; more is faster")
     max_nodes: int = Field(2000, ge=1, le=20_000, title="Max nodes", description="Then the best so far is taken")
     max_seconds: float = Field(180, gt=0, le=3600, title="Max seconds", description="Then the best so far is taken")
@@ -106,7 +117,7 @@ def run(lane: Lane, options: RainOptions) -> Asking:
     search = _Search(lane, options)
     scorer = options.scorer.scorer
     lane.detail["evaluator"] = f"Evaluated by “{scorer.title}”. {scorer.reliability}".strip()
-    lane.detail["questions"] = list(scorer.questions(lane.prompt)) if scorer.questions else []
+    lane.detail["questions"] = list(scorer.questions(lane.prompt, options.scorer.options)) if scorer.questions else []
     lane.detail["tree"] = {"steps": search.tree.steps}
     try:
         yield from search.begin()
@@ -127,10 +138,19 @@ def run(lane: Lane, options: RainOptions) -> Asking:
         if search.least_bad and "warning" not in lane.detail:
             lane.detail["warning"] = (
                 f"At {search.least_bad} of {len(search.tree.committed)} places the text looked at most was not valued "
-                f"above {options.value_threshold:g} after {options.max_inner} rounds; it was taken as the least bad."
+                f"above {options.value_threshold:g} when the rounds were over; it was taken as the least bad."
             )
         search.release()
         lane.detail["tree"] = search.tree.record() | {"evaluations": len(search.evaluations)}
+
+
+@dataclass
+class _Segment:
+    """A branch that is to grow, its growth, and the log-probability of what was drawn, under what it was drawn from."""
+
+    branch: Branch
+    growth: Asking = ()
+    log_prob: float = 0.0
 
 
 class _Search:
@@ -151,45 +171,56 @@ class _Search:
         self.began = time.monotonic()
 
     def begin(self) -> Asking:
-        """Open the prompt and expand the root."""
+        """Open the prompt, the first root."""
         root = yield from Branch.open(self.lane, self.options.variant)
         root.describe = _log_prob_only
         self.branches[0], self.drafts[0] = root, root.draft
         yield from root.write_beginning()
         if not root.ended:
             yield from root.look()
-            yield from self._expand([[0]], look_ahead=False)
 
     def think(self) -> Asking:
-        """Inner rounds until a child of the root is good enough, or there were enough of them. Returns why the search
-        must end here, or ""."""
-        for _ in range(self.options.max_inner):
-            if self._good_enough():
-                return ""
+        """Inner rounds until a child of the root is good enough, or there were enough of them: at least one. Visits
+        that the root brings along count. Returns why the search must end here, or ""."""
+        most, brought = self.options.max_inner, self.tree[self.tree.root].own_visits
+        left = max(most - brought, min(self.options.min_inner, most))
+        while left > 0:
             if spent := self._spent():
                 return spent
-            yield from self._visit(self._leaves())
+            paths = yield from self._leaves()
+            yield from self._visit(paths)
+            left -= len(paths)
+            if self._good_enough():
+                return ""
         favourite = self.tree.favourite()
         self.least_bad += favourite is not None and favourite.value <= self.options.value_threshold
         return ""
 
-    def _leaves(self) -> list[Path]:
+    def _leaves(self) -> Asking:
         """The paths to the leaves of one round: one, as in the paper, or several different ones by virtual visits."""
         paths: list[Path] = []
         while len(paths) < self.options.leaves:
-            path = self.tree.select()
+            path = yield from self._descend()
             if any(path[-1] == other[-1] for other in paths):
-                self.tree.steps.pop()
                 break
+            self.tree.selected(path)
             paths.append(path)
             self.tree.suppose(path, 1)
         for path in paths:
             self.tree.suppose(path, -1)
         return paths
 
+    def _descend(self) -> Asking:
+        """The path along the best scores to a leaf; on the way nodes get further candidates where they want some."""
+        path = [self.tree.root]
+        while self.tree[path[-1]].children:
+            yield from self._widen(path[-1])
+            path.append(self.tree.follow(path[-1]))
+        return path
+
     def _good_enough(self) -> bool:
-        best = self.tree.favourite()
-        return best is not None and best.visits > self.options.min_visits and best.value > self.options.value_threshold
+        best, options = self.tree.favourite(), self.options
+        return best is not None and best.own_visits > options.min_visits and best.value > options.value_threshold
 
     def _spent(self) -> str:
         options, cost = self.options, self.lane.cost
@@ -213,18 +244,18 @@ class _Search:
         embeddings = yield from self._embed(paths, looked_ahead)
         for path, value, embedded in zip(paths, values, embeddings, strict=True):
             self.tree.back_up(path, value)
-            if len(path) > 1:
-                self.tree.embed(path, embedded.numpy())
-                self.tree.spread(path, value)
-        yield from self._widen(paths)
+            self.tree.embed(path, embedded)
+            self.tree.spread(path, value)
 
     def _embed(self, paths: list[Path], looked_ahead: list[str]) -> Asking:
         """Embeddings [len(path) - 1, size] for each path: of the text from each node below its root on."""
+        if all(len(path) == 1 for path in paths):
+            return [[] for _ in paths]
         asked = []
         for path, ahead in zip(paths, looked_ahead, strict=True):
             pieces = [self.tree[node].text for node in path] + [ahead]
             asked.append(Read(EMBEDDER, tuple("".join(pieces[start:]) for start in range(1, len(path)))))
-        return (yield asked)
+        return [embedded.numpy() for embedded in (yield asked)]
 
     def _reach(self, nodes: list[int]) -> Asking:
         """Put the segments of leaves through the model, in one batch."""
@@ -234,74 +265,86 @@ class _Search:
             self.branches[node].draft = self.drafts[node]
         yield from together(self.branches[node].look() for node in missing)
 
-    def _expand(self, paths: list[Path], look_ahead: bool = True) -> Asking:
-        """Grow the candidates of all leaves, and their simulations, in one batch. Returns the simulated texts."""
-        planned: list[tuple[int, list[Segment], list[Segment]]] = []
-        for leaf, depth in ((path[-1], len(path) - 1) for path in paths):
-            candidates = [] if self.drafts[leaf].ended or self.tree[leaf].expanded else self._candidates(leaf, depth)
-            planned.append((leaf, candidates, self._simulation(leaf) if look_ahead else []))
+    def _expand(self, paths: list[Path]) -> Asking:
+        """Grow the candidates of all leaves, and their look-aheads, in one batch. Returns the texts of these."""
+        planned: list[tuple[int, list[_Segment], list[_Segment]]] = []
+        for leaf in (path[-1] for path in paths):
+            candidates = [] if self.drafts[leaf].ended or self.tree[leaf].expanded else self._candidates(leaf)
+            planned.append((leaf, candidates, self._simulation(leaf)))
         yield from self._grow([one for _, some, ahead in planned for one in (*some, *ahead)])
         texts = []
         for leaf, candidates, ahead in planned:
             if candidates:
                 self._give(leaf, candidates)
-            texts += ["".join(branch.draft.text[len(self.drafts[leaf].text) :] for branch, _ in ahead)]
+            texts += ["".join(one.branch.draft.text[len(self.drafts[leaf].text) :] for one in ahead)]
         return texts
 
-    def _candidates(self, leaf: int, depth: int) -> list[Segment]:
-        """The segments that are to follow a leaf: at the start the likeliest tokens; deeper one greedy and the others
-        sampled."""
-        most = self.lengths[min(depth, len(self.lengths) - 1)]
-        if depth == 0:
-            log_probs = self.branches[leaf].log_probs
-            likeliest = log_probs.topk(min(self.options.candidates, len(log_probs))).indices.tolist()
-            picks = [self._first(leaf, token) for token in likeliest]
+    def _length(self, node: int) -> int:
+        """Of the segments that follow a node, in tokens."""
+        return self.lengths[min(self.tree[node].depth, len(self.lengths) - 1)]
+
+    def _candidates(self, leaf: int) -> list[_Segment]:
+        """The segments that are to follow a leaf: single tokens are the likeliest, of longer ones one is greedy and
+        the others are sampled."""
+        length = self._length(leaf)
+        if length == 1:
+            choices = [_always(token) for token in self._likeliest(leaf, self.options.candidates)]
         else:
-            picks = [_greedy, *[self._sampled] * (self.options.candidates - 1)]
-        return [self._segment(leaf, pick, most, number) for number, pick in enumerate(picks)]
+            choices = [_greedy, *[_sampled] * (self.options.candidates - 1)]
+        return [self._segment(leaf, choice, length, number) for number, choice in enumerate(choices)]
 
-    def _segment(self, leaf: int, pick: Pick, most: int, *path: int, **until: Any) -> Segment:
-        """A fork of a leaf that will grow by at most `most` tokens, with random numbers of its own."""
-        branch = self.branches[leaf].fork(leaf, *path)
-        return branch, branch.grow(pick, most, **until)
+    def _likeliest(self, leaf: int, most: int) -> list[int]:
+        log_probs = self.branches[leaf].log_probs
+        return log_probs.topk(min(most, len(log_probs))).indices.tolist()
 
-    def _first(self, leaf: int, token: int) -> Pick:
-        """Choose `token`, then greedily."""
-        start = len(self.drafts[leaf].token_ids)
-        return lambda branch: token if len(branch.draft.token_ids) == start else _greedy(branch)
+    def _segment(self, leaf: int, choice: Choice, length: int, *path: int) -> _Segment:
+        """A fork of a leaf that will grow by at most `length` tokens, with random numbers of its own. Longer segments
+        are drawn from the likeliest tokens; single ones are taken by rank, however low."""
+        segment = _Segment(self.branches[leaf].fork(leaf, *path))
+        top = self.options.top if length > 1 else 0
 
-    def _sampled(self, branch: Branch) -> int:
-        return logits.draw(logits.top_k(branch.log_probs, self.options.top).log_softmax(-1), branch.rng.random())
+        def pick(branch: Branch) -> int:
+            kept = logits.top_k(branch.log_probs / self.options.temperature, top).log_softmax(-1)
+            token = choice(kept, branch.rng)
+            segment.log_prob += float(kept[token])
+            return token
 
-    def _simulation(self, leaf: int) -> list[Segment]:
-        """The look-ahead from a leaf to the next punctuation mark, if there is one to come."""
-        draft = self.drafts[leaf]
-        if draft.ended or not self.options.simulate or draft.text.endswith(PUNCTUATION):
+        segment.growth = segment.branch.grow(pick, length)
+        return segment
+
+    def _simulation(self, leaf: int) -> list[_Segment]:
+        """The look-ahead from a leaf, sampled, if anything is to come: to the next punctuation mark, or to the end."""
+        draft, to_end = self.drafts[leaf], self.options.look_ahead == "end"
+        if draft.ended or not self.options.simulate or (not to_end and _at_punctuation(draft)):
             return []
-        return [self._segment(leaf, _greedy, self.options.simulate, 0, enough=self._at_punctuation)]
-
-    def _at_punctuation(self, draft: Draft) -> bool:
-        return any(mark in self.lane.decode_one(draft.token_ids[-1]) for mark in PUNCTUATION)
+        branch = self.branches[leaf].fork(leaf, 0)
+        enough = {} if to_end else {"enough": _at_punctuation}
+        growth = branch.grow(lambda b: _sampled(b.log_probs, b.rng), self.options.simulate, **enough)
+        return [_Segment(branch, growth)]
 
     @staticmethod
-    def _grow(segments: list[Segment]) -> Asking:
+    def _grow(segments: list[_Segment]) -> Asking:
         """Let all segments grow to their ends."""
-        yield from together(growth for _, growth in segments)
-        for branch, _ in segments:
-            branch.release()
+        yield from together(segment.growth for segment in segments)
+        for segment in segments:
+            segment.branch.release()
 
-    def _give(self, node: int, candidates: list[Segment]) -> None:
+    def _give(self, node: int, candidates: list[_Segment]) -> None:
         """Grown segments become children of a node."""
         before = self.drafts[node]
         start, grown = len(before.token_ids), {}
-        for branch, _ in candidates:
-            grown.setdefault(tuple(branch.draft.token_ids[start:]), branch.draft)
+        for segment in candidates:
+            grown.setdefault(tuple(segment.branch.draft.token_ids[start:]), segment)
+        probabilities = [math.exp(segment.log_prob) for segment in grown.values()]
+        if self._length(node) > 1:
+            probabilities = capped(probabilities)
+        drafts = {tokens: segment.branch.draft for tokens, segment in grown.items()}
         found = [
-            (tokens, draft.text[len(before.text) :], math.exp(sum(draft.log_probs[start:])), draft.ended)
-            for tokens, draft in grown.items()
+            (tokens, draft.text[len(before.text) :], probability, draft.ended)
+            for (tokens, draft), probability in zip(drafts.items(), probabilities, strict=True)
         ]
         for child in self.tree.expand(node, found):
-            self.drafts[child] = grown[self.tree[child].tokens]
+            self.drafts[child] = drafts[self.tree[child].tokens]
             for record in self.drafts[child].records[start:]:
                 record["node"] = child
 
@@ -318,18 +361,19 @@ class _Search:
             self.tree.evaluated(path[-1], self.evaluations[text])
         return [self.evaluations[text]["value"] for text in texts]
 
-    def _widen(self, paths: list[Path]) -> Asking:
-        """One more candidate for every node whose children are all alike and none good (dynamic candidates)."""
-        growing = []
-        for node in (node for path in paths for node in path[:-1]):
-            # As long as its siblings, whatever depth they were grown at: priors compare like with like.
-            length = max(len(self.tree[child].tokens) for child in self.tree[node].children)
-            if node in self.branches and self.tree.wants_more(node, length):
-                self.tries[node] = self.tries.get(node, 0) + 1
-                growing.append((node, self._segment(node, self._sampled, length, 0, self.tries[node])))
-        yield from self._grow([segment for _, segment in growing])
-        for node, segment in growing:
-            self._give(node, [segment])
+    def _widen(self, node: int) -> Asking:
+        """One more candidate for a node whose children are all alike and all bad (dynamic candidates): the next token
+        in rank, or a sample, which may be there already."""
+        length = self._length(node)
+        if not self.tree.wants_more(node, length):
+            return
+        self.tries[node] = self.tries.get(node, 0) + 1
+        choice = _sampled
+        if length == 1:
+            choice = _always(self._likeliest(node, len(self.tree[node].children) + 1)[-1])
+        segment = self._segment(node, choice, length, 0, self.tries[node])
+        yield from self._grow([segment])
+        self._give(node, [segment])
 
     def commit(self) -> Asking:
         """Take the favourite into the answer, make it the root, and forget what cannot be reached any more."""
@@ -339,8 +383,6 @@ class _Search:
         for node in [n for n in self.branches if not self._is_below(n, child)]:
             self.branches.pop(node).release()
         self._answer(child)
-        if not self.lane.answer.ended and not self.tree[child].expanded:
-            yield from self._expand([[child]], look_ahead=False)
 
     def _answer(self, node: int) -> None:
         """The answer goes up to the end of this node."""
@@ -370,8 +412,20 @@ class _Search:
         return node is not None
 
 
-def _greedy(branch: Branch) -> int:
-    return int(branch.log_probs.argmax())
+def _greedy(log_probs: torch.Tensor, rng: np.random.Generator) -> int:
+    return int(log_probs.argmax())
+
+
+def _sampled(log_probs: torch.Tensor, rng: np.random.Generator) -> int:
+    return logits.draw(log_probs, rng.random())
+
+
+def _always(token: int) -> Choice:
+    return lambda log_probs, rng: token
+
+
+def _at_punctuation(draft: Draft) -> bool:
+    return draft.text.endswith(PUNCTUATION)
 
 
 def _log_prob_only(branch: Branch, token: int) -> dict[str, Any]:

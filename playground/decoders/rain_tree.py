@@ -18,16 +18,20 @@ Path = list[int]
 
 @dataclass
 class Node:
-    """One segment. `value` is the mean of `visits` evaluations; `embedding` the mean of `embedded` text embeddings."""
+    """One segment. `value` is the mean of `visits` evaluations; `embedding` that of the texts of its own visits."""
 
     id: int
     parent: int | None
     tokens: tuple[int, ...]
     text: str
     probability: float = 1.0
-    """Of the segment after its parent, under the model that wrote it."""
+    """Of the segment after its parent, under the distribution it was drawn from."""
+    depth: int = 0
+    """Segments below the first root, which never changes, whatever is committed."""
     prior: float = 1.0
     visits: float = 0.0
+    own_visits: int = 0
+    """Those that went through it, without what siblings passed on."""
     value: float = 0.0
     supposed: int = 0
     """Virtual visits: selected, but not evaluated yet."""
@@ -37,7 +41,6 @@ class Node:
     """No text can follow: the answer ends here."""
     evaluation: dict[str, Any] | None = None
     embedding: np.ndarray | None = None
-    embedded: int = 0
     similarity_updates: int = 0
 
 
@@ -84,33 +87,35 @@ class Tree:
         return (self.normalised(child.value) if child.visits else 0.0) + bonus
 
     def normalised(self, value: float) -> float:
-        """The value on the scale of the least (0) and the greatest (1) mean that the tree has seen, or -1 and 1."""
+        """The value on the scale of the least (0) and the greatest (1) that nodes below roots have had, or -1 and 1."""
         return (value - self._least) / (self._greatest - self._least)
 
-    def select(self) -> Path:
-        """From the root to a leaf along the best scores; ties go to the likelier, then to the earlier child."""
-        path = [self.root]
-        while (node := self.nodes[path[-1]]).children:
-            path.append(max(node.children, key=lambda i: (self.score(self.nodes[i]), self.nodes[i].prior, -i)))
+    def follow(self, node: int) -> int:
+        """The child with the best score; ties go to the earlier one."""
+        return max(self.nodes[node].children, key=lambda i: self.score(self.nodes[i]))
+
+    def selected(self, path: Path) -> None:
+        """Note the way from the root to a leaf that was taken."""
         self.steps.append({"kind": "select", "path": path})
-        return path
 
     def expand(self, node: int, candidates: list[tuple[tuple[int, ...], str, float, bool]]) -> list[int]:
-        """Give `node` children: (tokens, text, probability, ended) each, equal ones once. Returns the new ids."""
+        """Give `node` children: (tokens, text, probability, ended) each, equal ones once. Returns the new ids.
+
+        Of children that come later, the prior is their share among all, and the others keep theirs."""
         at = self.nodes[node]
         known = {self.nodes[child].tokens for child in at.children}
         new = []
         for tokens, text, probability, ended in candidates:
             if tokens and tokens not in known:
                 known.add(tokens)
-                child = Node(len(self.nodes), node, tokens, text, probability, ended=ended)
+                child = Node(len(self.nodes), node, tokens, text, probability, at.depth + 1, ended=ended)
                 self.nodes.append(child)
                 at.children.append(child.id)
                 new.append(child.id)
         widened, at.expanded = at.expanded, True
         if widened and not new:
             return []
-        self._set_priors(node)
+        self._set_priors(node, new)
         self.steps.append(
             {
                 "kind": "widen" if widened else "expand",
@@ -127,14 +132,18 @@ class Tree:
     def _priors(self, node: int) -> list[list[float]]:
         return [[child, round(self.nodes[child].prior, 5)] for child in self.nodes[node].children]
 
-    def _set_priors(self, node: int) -> None:
-        """Probabilities normalised over siblings; below the root mixed with the uniform distribution."""
-        children = [self.nodes[i] for i in self.nodes[node].children]
-        total = sum(child.probability for child in children)
-        share = self.rules.root_uniform if node == self.root else 0.0
-        for child in children:
-            normal = child.probability / total if total > 0 else 1 / len(children)
-            child.prior = (1 - share) * normal + share / len(children)
+    def _set_priors(self, node: int, new: list[int]) -> None:
+        """Of new children: their share in the probability of all."""
+        children = self.nodes[node].children
+        total = sum(self.nodes[child].probability for child in children)
+        for child in (self.nodes[i] for i in new):
+            child.prior = child.probability / total if total > 0 else 1 / len(children)
+            if node == self.root:
+                child.prior = self._for_root(child.prior, len(children))
+
+    def _for_root(self, prior: float, children: int) -> float:
+        """A prior below the root: mixed with the uniform distribution."""
+        return (1 - self.rules.root_uniform) * prior + self.rules.root_uniform / children
 
     def evaluated(self, node: int, evaluation: dict[str, Any]) -> None:
         """Note how the leaf was judged: {"text", "value", …}."""
@@ -143,14 +152,16 @@ class Tree:
 
     def back_up(self, path: Path, value: float) -> None:
         """One visit more and the value into the running mean, for every node of the path."""
-        for node in path:
-            self._visit(self.nodes[node], value, 1.0)
+        for node in (self.nodes[i] for i in path):
+            node.own_visits += 1
+            self._visit(node, value, 1.0)
+        below = [self.nodes[i].value for i in path[1:]]
+        self._least, self._greatest = min([self._least, *below]), max([self._greatest, *below])
         self.steps.append({"kind": "backup", "path": path, "value": value, "set": self._state(path)})
 
     def _visit(self, node: Node, value: float, weight: float) -> None:
         node.visits += weight
         node.value += (value - node.value) * weight / node.visits
-        self._least, self._greatest = min(self._least, node.value), max(self._greatest, node.value)
 
     def _state(self, nodes: list[int]) -> list[list[float]]:
         return [[i, round(self.nodes[i].visits, 4), round(self.nodes[i].value, 5)] for i in nodes]
@@ -161,12 +172,12 @@ class Tree:
             self.nodes[node].supposed += visits
 
     def embed(self, path: Path, embeddings: np.ndarray) -> None:
-        """Take the embeddings [len(path) - 1, size] of the text from each node of the path (but the root) on."""
+        """Take the embeddings [len(path) - 1, size] of the text from each node of the path (but the root) on, once the
+        path has been backed up."""
         for node, embedding in zip(path[1:], embeddings, strict=True):
             at = self.nodes[node]
-            at.embedded += 1
             at.embedding = (
-                embedding if at.embedding is None else at.embedding + (embedding - at.embedding) / at.embedded
+                embedding if at.embedding is None else at.embedding + (embedding - at.embedding) / at.own_visits
             )
 
     def spread(self, path: Path, value: float) -> None:
@@ -191,22 +202,20 @@ class Tree:
                     )
 
     def wants_more(self, node: int, length: int) -> bool:
-        """Whether the children say almost the same and none is good, so that one more candidate is wanted. `length`
-        is that of their segments in tokens."""
+        """Whether the children say almost the same and all are bad, so that one more candidate is wanted. `length` is
+        that of their segments in tokens."""
         children = [self.nodes[i] for i in self.nodes[node].children]
-        if not children or len(children) >= self.rules.most_children or any(c.value > 0 for c in children):
+        if not children or len(children) >= self.rules.most_children or any(c.value >= 0 for c in children):
             return False
         known = [c.embedding for c in children if c.embedding is not None]
         if len(known) < max(2, len(children)):
             return False
-        return float(np.linalg.norm(np.var(np.stack(known), axis=0))) < self.rules.widen_below * length
+        return float(np.linalg.norm(np.var(np.stack(known), axis=0, ddof=1))) < self.rules.widen_below * length
 
     def favourite(self, node: int | None = None) -> Node | None:
-        """The most visited child (of the root, if not told), ties to the better, then to the likelier."""
+        """The most visited child (of the root, if not told), ties to the better, then to the earlier."""
         children = self.nodes[self.root if node is None else node].children
-        best = max(
-            children, key=lambda i: (self.nodes[i].visits, self.nodes[i].value, self.nodes[i].prior), default=None
-        )
+        best = max(children, key=lambda i: (self.nodes[i].visits, self.nodes[i].value), default=None)
         return None if best is None else self.nodes[best]
 
     def departs(self, child: int) -> bool:
@@ -221,9 +230,10 @@ class Tree:
         rewind = self.departs(child)
         self.root = child
         self.committed.append(child)
-        self.nodes[child].prior = 1.0
-        if self.nodes[child].children:
-            self._set_priors(child)
+        below = [self.nodes[i] for i in self.nodes[child].children]
+        mixed = [self._for_root(node.prior, len(below)) for node in below]
+        for node, prior in zip(below, mixed, strict=True):
+            node.prior = prior / sum(mixed)
         self.steps.append({"kind": "commit", "node": child, "rewind": rewind, "priors": self._priors(child)})
         return rewind
 
@@ -259,6 +269,13 @@ class Tree:
             for n in self.nodes
         ]
         return {"nodes": nodes, "steps": self.steps, "committed": list(self.committed), "root": self.root}
+
+
+def capped(probabilities: list[float]) -> list[float]:
+    """Probabilities of candidates, the greedy one first, that never get more than half of the prior from the model's
+    own wish: it counts as much as the others together at most, then at least as the greatest and the least of them."""
+    greedy, *others = probabilities
+    return [max(min(greedy, sum(others)), max(others) + min(others)), *others] if others else probabilities
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

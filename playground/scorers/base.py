@@ -43,8 +43,8 @@ class Scorer:
     title: str
     run: Score
     options: type[Options] = Options
-    questions: Callable[[str], tuple[str, ...]] | None = None
-    """Of a scorer that asks a model: the prompt → the questions as put, in each order, ⟨the answer⟩ in its place."""
+    questions: Callable[[str, Any], tuple[str, ...]] | None = None
+    """Of a scorer that asks a model: (prompt, options) → the questions as put, in each order, with ⟨the answer⟩."""
     reliability: str = ""
     """How often it is right, in words, where that was measured."""
     soft: Score | None = None

@@ -29,7 +29,7 @@ function newLane() {
     given: make('p', 'given-key'), decision: make('div', 'decision'),
     scrub: make('div', 'scrub'), price: make('dl', 'price'), look: make('div', 'look'), curves: make('div', 'curves'),
     candidates: make('details', 'candidates'),
-    index, count: 0, figures: {}, pieces: [] };
+    count: 0, figures: {}, pieces: [] };
   lane.state.setAttribute('role', 'status');
   head.append(lane.title, lane.options, lane.state);
   lane.text.tabIndex = 0;
@@ -364,7 +364,7 @@ function drawLane(lane, data) {
   lane.root.classList.toggle('searching', Boolean(data.steps));
   lane.tree.options.textContent = lane.options.textContent;
   lane.tree.judge.textContent = data.evaluator;
-  lane.tree.title.textContent = `${lane.index + 1}. ${data.title}: ${data.shape === 'beams' ? 'its beams' : 'its search'}`;
+  lane.tree.title.textContent = `${lanes.indexOf(lane) + 1}. ${data.title}: ${data.shape === 'beams' ? 'its beams' : 'its search'}`;
   lane.tree.shape(data.shape);
   if (data.steps) lane.tree.fetch(data.steps);
   const first = lane.scrub.hidden;

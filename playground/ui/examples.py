@@ -64,7 +64,7 @@ TASK_EXAMPLES: tuple[tuple[str, str, str], ...] = tuple(
 
 RECORDED: dict[str, str] = {
     "rain-card": "RAIN rewinds, from help to refusal",
-    "rain-exam": "RAIN goes back four times",
+    "rain-exam": "RAIN goes back twice",
     "harmless": "EFT, CBS and IVG: a harmless answer",
     "withheld": "ASPIRE does not know, and says so",
     "given": "ASPIRE answers: sure enough",

@@ -219,11 +219,11 @@ const tail = text => text.length > 48 ? `…${text.slice(-45)}` : text;
 const quoted = text => `“${dotted(text.length > 48 ? text.slice(0, 45) + '…' : text)}”`;
 
 function inWords(view, step) {
-  const text = id => quoted(view.nodes.get(id)?.text ?? '');
+  const text = id => id ? quoted(view.nodes.get(id)?.text ?? '') : 'the prompt';
   if (step.kind === 'select') return `A path is chosen: it ends at ${text(step.path.at(-1))}.`;
-  const parent = step.node ? text(step.node) : 'the prompt';
+  const parent = text(step.node);
   if (step.kind === 'expand') return `After ${parent}: ${counted(step.children.length, view.beams ? 'chunk' : 'candidate')}.`;
-  if (step.kind === 'widen') return `What follows ${parent} is all alike, and none of it is good: one more candidate.`;
+  if (step.kind === 'widen') return `What follows ${parent} is all alike, and all of it is bad: one more candidate.`;
   if (step.kind === 'keep') {
     const more = step.nodes.length - 2, named = step.nodes.slice(0, 2).map(text).join(', ');
     return `Kept: ${counted(step.nodes.length, 'beam')}, ${named}${more > 0 ? ` and ${more} more` : ''}. The others are dropped.`;

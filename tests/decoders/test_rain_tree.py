@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playground.decoders.rain_tree import Rules, Tree
+from playground.decoders.rain_tree import Rules, Tree, capped
 
 A, B = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 
@@ -15,6 +15,14 @@ A, B = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 def seeds(*probabilities):
     """Candidates of one token each, with these probabilities."""
     return [((n,), f"<{n}>", p, False) for n, p in enumerate(probabilities)]
+
+
+def select(tree):
+    """From the root to a leaf along the best scores."""
+    path = [tree.root]
+    while tree[path[-1]].children:
+        path.append(tree.follow(path[-1]))
+    return path
 
 
 def tree_with(*probabilities, **rules):
@@ -40,12 +48,12 @@ def test_the_search_commits_what_the_rules_choose_step_by_step():
     """Two first words, the likelier of them bad. c = 2, priors 0.7·0.75 + 0.125 = 0.65 and 0.3·0.75 + 0.125 = 0.35."""
     tree = tree_with(0.7, 0.3)
     # No visit yet: all scores are 0, the likelier goes first.
-    path = tree.select()
+    path = select(tree)
     assert path == [0, 1]
     tree.back_up(path, -1.0)
     # One value seen: norm is 0 for all. 1: 0 + 2·0.65·√1/2 = 0.65; 2: 0 + 2·0.35·√1/1 = 0.70.
     assert [tree.score(tree[n]) for n in (1, 2)] == pytest.approx([0.65, 0.70])
-    path = tree.select()
+    path = select(tree)
     assert path == [0, 2]
     tree.back_up(path, 1.0)
     # Means seen: -1 (1), 1 (2), 0 (root after both). norm: 1 → 0, 2 → 1.
@@ -57,7 +65,7 @@ def test_the_search_commits_what_the_rules_choose_step_by_step():
     for wanted in (2, 2, 2, 1, 2, 2, 2):
         best = tree.favourite()
         assert not (best.visits > 6 and best.value > 0.8), "too early"
-        path = tree.select()
+        path = select(tree)
         assert path == [0, wanted]
         tree.back_up(path, 1.0 if wanted == 2 else -1.0)
     # 2 now has 7 visits of value 1: more than 6 and above 0.8.
@@ -103,30 +111,51 @@ def test_a_sibling_that_reads_the_same_gets_a_fraction():
 
 def test_embeddings_are_running_means():
     tree = tree_with(1.0)
-    tree.embed([0, 1], np.array([A]))
-    tree.embed([0, 1], np.array([B]))
+    for embedding in (A, B):
+        tree.back_up([0, 1], 1.0)
+        tree.embed([0, 1], np.array([embedding]))
     assert tree[1].embedding == pytest.approx([0.5, 0.5])
 
 
-def test_more_candidates_are_wanted_where_all_are_alike_and_none_is_good():
+def test_more_candidates_are_wanted_where_all_are_alike_and_all_are_bad():
     tree = tree_with(0.5, 0.5, most_children=3)
+
+    def visit(child, value, embedding):
+        tree.back_up([0, child], value)
+        tree.embed([0, child], np.array([embedding]))
+
     assert not tree.wants_more(0, 1), "nothing is known yet"
-    tree.embed([0, 1], np.array([A]))
+    visit(1, -1.0, A)
     assert not tree.wants_more(0, 1), "one child is not known yet"
-    tree.embed([0, 2], np.array([A + 0.1 * B]))
-    # The variances are 0 and 0.05² = 0.0025, their norm 0.0025: below 0.03 × 1.
+    visit(2, -1.0, A + 0.2 * B)
+    # The means of B are 0 and 0.2: unbiased variance 0.02 (0.01 if it were biased).
+    assert tree.wants_more(0, 0.7), "0.02 is below 0.03 · 0.7"
+    assert not tree.wants_more(0, 0.6), "0.02 is above 0.03 · 0.6"
+    visit(2, 1.0, A + 0.2 * B)
+    assert tree[2].value == 0
+    assert not tree.wants_more(0, 1), "a mean of 0 is not below 0"
+    visit(2, -1.0, A + 0.2 * B)
     assert tree.wants_more(0, 1)
-    assert not tree_with(0.5, 0.5).wants_more(0, 1)
-    tree.back_up([0, 2], 1.0)
-    assert not tree.wants_more(0, 1), "one is good"
-    tree.back_up([0, 2], -1.0)
-    assert tree.wants_more(0, 1), "a mean of 0 does not exceed 0"
-    tree.embed([0, 2], np.array([5 * B]))
+    visit(2, -1.0, 9 * B)
     assert not tree.wants_more(0, 1), "they differ"
     assert tree.wants_more(0, 1000), "for segments of this length they do not"
     tree.expand(0, [((9,), "x", 0.1, False)])
-    tree.embed([0, 3], np.array([A]))
+    visit(3, -1.0, A)
     assert not tree.wants_more(0, 1000), "there are enough of them"
+
+
+def test_a_later_candidate_takes_nothing_from_the_priors_of_the_others():
+    tree = tree_with(0.6, 0.2)
+    tree.expand(1, seeds(0.3, 0.1))
+    tree.expand(1, [((9,), "x", 0.1, False)])
+    assert [n.prior for n in tree.nodes[3:]] == pytest.approx([0.75, 0.25, 0.2])
+
+
+def test_the_greedy_candidate_has_half_of_the_prior_at_most():
+    assert capped([0.9, 0.02, 0.05]) == pytest.approx([0.07, 0.02, 0.05]), "as much as the others together"
+    assert capped([0.01, 0.02, 0.05]) == pytest.approx([0.07, 0.02, 0.05]), "as the greatest and the least of them"
+    assert capped([0.08, 0.02, 0.03, 0.05]) == [0.08, 0.02, 0.03, 0.05]
+    assert capped([0.4]) == [0.4], "there is no other"
 
 
 def test_after_a_commit_the_new_roots_children_get_root_priors_and_keep_their_counts():
@@ -150,7 +179,7 @@ def test_where_all_is_equally_good_the_first_segment_is_soon_taken():
     """norm(1) is 1, so a good child is visited again: 1 + 1.3·√N/(1 + N) is above 0.7·√N up to N = 4."""
     tree = tree_with(0.7, 0.3)
     for _ in range(5):
-        tree.back_up(tree.select(), 1.0)
+        tree.back_up(select(tree), 1.0)
     assert [tree[n].visits for n in (1, 2)] == [5, 0]
 
 
@@ -172,9 +201,9 @@ def test_the_best_path_goes_as_far_as_visits_go():
 
 def test_virtual_visits_send_the_next_selection_elsewhere_and_leave_nothing():
     tree = tree_with(0.51, 0.49)
-    first = tree.select()
+    first = select(tree)
     tree.suppose(first, 1)
-    second = tree.select()
+    second = select(tree)
     tree.suppose(first, -1)
     assert (first, second) == ([0, 1], [0, 2])
     assert [(node.visits, node.supposed) for node in tree.nodes] == [(0, 0)] * 3
@@ -186,7 +215,7 @@ def test_virtual_visits_repel_also_from_what_was_never_valued():
         tree.back_up([0, child], value)
     leaves = []
     for _ in range(2):
-        leaves.append(tree.select()[-1])
+        leaves.append(select(tree)[-1])
         tree.suppose([0, leaves[-1]], 1)
     assert leaves == [3, 2], "a supposed visit is no value of 0"
 
@@ -195,7 +224,7 @@ def test_virtual_visits_repel_also_from_what_was_never_valued():
 def test_steps_alone_are_enough_to_show_every_state(rounds, width):
     tree = tree_with(*[1 / width] * width)
     for choice, value in rounds:
-        path = tree.select()
+        path = select(tree)
         if choice < 2 and not tree[path[-1]].expanded:
             tree.expand(path[-1], seeds(0.5, 0.5))
         tree.back_up(path, value)

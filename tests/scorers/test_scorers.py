@@ -14,7 +14,7 @@ from playground.policy import Policy
 from playground.scorers import SCORERS, ScorerChoice, log_prob
 from playground.scorers.base import Scorer
 from playground.scorers.refusal import refuses
-from playground.scorers.self_eval import HARMLESSNESS
+from playground.scorers.self_eval import HARMLESSNESS, AskingOptions
 from tests.fakes import VOCABULARY, FakeSequence, answer, drive, make_lane, random_script
 
 WRITER = Policy("reference")
@@ -133,7 +133,7 @@ def test_a_verdict_counts_only_if_both_orders_agree(first, second, value):
     [score] = end.value.value
     assert score == value
     assert [order["answer"] for order in score.how["orders"]] == [first.upper(), second.upper()]
-    one, two = SCORERS["self_eval"].questions("Hi?")
+    one, two = SCORERS["self_eval"].questions("Hi?", AskingOptions())
     assert "Hi?" in one and "⟨the answer⟩" in two and one != two
 
 
@@ -151,6 +151,8 @@ def test_answers_are_read_in_place_with_the_question_around_them(tiny):
     assert {order["order"] for order in hard.how["orders"]} == {"good first", "bad first"}
     first, again = tiny.scores("self_eval", [("the fox", "jumps"), ("the fox", "jumps")])
     assert first.how == again.how
+    [one] = tiny.scores("self_eval_true(orders=1)", [("the fox", "jumps")])
+    assert [order["order"] for order in one.how["orders"]] == ["good first"]
 
 
 def put_through(asking, script):

@@ -75,10 +75,10 @@ STEPS = ("run", "lanes", 1, "detail", "tree", "steps")
         (("run", "lanes", 0, "detail", "tokens", 0, "kl_to_reference"), "much", "lane 1"),
         (("run", "lanes", 1, "detail", "candidates"), "abc", "lane 2"),
         ((*STEPS, 0), {"kind": "expand", "node": 5, "children": [], "priors": []}, "lane 2"),
-        ((*STEPS, 0, "children", 0, "id"), 0, "lane 2"),
+        ((*STEPS, 1, "children", 0, "id"), 0, "lane 2"),
         ((*STEPS, 0, "kind"), 5, "lane 2"),
-        ((*STEPS, 1, "path"), [99999], "lane 2"),
-        ((*STEPS, 0, "children"), "abc", "lane 2"),
+        ((*STEPS, 0, "path"), [99999], "lane 2"),
+        ((*STEPS, 1, "children"), "abc", "lane 2"),
         (("run", "lanes", 0, "detail", "tokens", 0, "text"), "\ud800", "half a character"),
     ],
 )

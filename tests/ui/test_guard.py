@@ -336,6 +336,7 @@ def test_in_the_frame_of_a_known_site_that_stores_nothing_one_compares_and_votes
     page.locator("#new-battle").click()
     expect(page.locator("#vote-b")).to_be_enabled()
     page.locator("#vote-b").click()
+    page.locator("#leaderboard > button").click()
     expect(page.locator("#leaderboard-said")).to_contain_text("2 votes")
     votes = served[0].database.db.query("select voter from battles order by rowid desc limit 2")
     assert len({row["voter"] for row in votes}) == 1, "one visitor for the length of the page"

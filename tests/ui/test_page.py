@@ -570,6 +570,8 @@ def test_a_search_is_drawn_replayed_and_walked(tab, address):
     tree.get_by_label("First step").click()
     expect(tree.locator("output")).to_have_text(f"0 / {steps}")
     tree.get_by_label("One step forward").click()
+    expect(tree.locator(".says")).to_have_text("A path is chosen: it ends at the prompt.")
+    tree.get_by_label("One step forward").click()
     expect(tree.locator(".says")).to_contain_text("After the prompt: 4 candidates.")
     tree.get_by_label("Speed").select_option(label="16 ×")
     tree.get_by_role("button", name="Play").click()
@@ -626,8 +628,9 @@ def test_a_battle_is_blind_until_the_vote_and_counts_once(page, embedded):
     expect(page.locator(".stage .facts")).to_have_count(2)
     expect(page.locator(".stage .badge")).to_contain_text("A tie: ")
     expect(page.locator("#vote-bar")).to_be_hidden()
+    expect(page.locator("#leaderboard-said")).to_have_count(0)  # folded, as one vote tells nothing yet
+    page.locator("#leaderboard > button").click()
     expect(page.locator("#leaderboard-said")).to_contain_text("1 vote.")
-    expect(page.locator("#leaderboard-said")).to_be_hidden()  # it tells nothing yet
     page.get_by_label("safer").check()
     expect(page.locator("#explained")).to_have_text("Kept with your vote.")
     assert ["safer"] in [row["reasons"] for row in Arena(embedded).votes.rows()]
@@ -648,6 +651,7 @@ def test_nothing_of_a_battles_lanes_goes_over_the_wire_before_the_vote(chromium,
         page.set_default_timeout(PATIENCE)
         page.goto(wire.address)
         page.get_by_role("tab", name="Arena").click()
+        page.locator("#leaderboard > button").click()
         expect(page.locator("#leaderboard-said")).to_contain_text("vote")
         page.locator("#battle-prompt textarea").fill("Name a colour.")
         wire.taken()
