@@ -8,6 +8,7 @@ cbs           CBS in the authors' order of work, row after row with every prefix
 ivg           one token of an IVG beam over one token of plain sampling, in batches of the same width
 decode        milliseconds of a step that writes a token in each of 1 to 64 rows, and llama.cpp's beside it
 memory        resident memory of the server after 20 and after 100 runs
+openai        the first token over /v1 over the first token by the service directly
 load          thirty people at once over one alone, and one person beside another who runs 6 × 32 answers
 """
 
@@ -504,6 +505,35 @@ def memory() -> dict[str, Any]:
     }
 
 
+def openai() -> dict[str, Any]:
+    """Seconds until the first token of a greedy lane is there: as a piece of a stream over /v1, by a server, over those
+    by the service. Prompts are new, and nobody else asks."""
+    rounds = range(4 * RUNS + 1)  # the first one warms
+    with _playground() as playground:
+        direct = [_first_token(playground, _prompt(number)) for number in rounds][1:]
+    with server() as alone:
+        person = Person(alone, 1)
+        over = [person.chat(_prompt(number), "greedy", 8).first for number in rounds][1:]
+    return {
+        "ratio": statistics.median(over) / statistics.median(direct),
+        "target": 1.3,
+        "better": "lower",
+        "seconds": statistics.median(over),
+        "seconds_direct": statistics.median(direct),
+    }
+
+
+def _first_token(playground: Playground, prompt: str) -> float:
+    began = time.perf_counter()
+    run = playground.start(_request(prompt, ["greedy"], 8))
+    for _ in run.watch(0):
+        if run.result()["lanes"][0]["token_ids"]:
+            break
+    seconds = time.perf_counter() - began
+    run.wait()
+    return seconds
+
+
 def load() -> dict[str, Any]:
     """Tokens a second of PEOPLE at once over those of one alone, by the API and by the page, each person with one
     greedy lane of 64 tokens; how long a greedy lane takes beside somebody's 6 × best_of_n:n=32 over alone; and the
@@ -602,7 +632,8 @@ def _median(runs: list[dict[str, float]]) -> float:
 
 
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
-    measure.__name__: measure for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, decode, memory, load)
+    measure.__name__: measure
+    for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, decode, memory, openai, load)
 }
 
 

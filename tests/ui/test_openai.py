@@ -1,5 +1,7 @@
-"""The endpoints under /v1, by the client that people use for them."""
+"""Other front doors: the endpoints under /v1, by the client that people use for them, and the tools of agents."""
 
+import ast
+import asyncio
 import dataclasses
 import math
 import threading
@@ -7,6 +9,8 @@ import threading
 import httpx
 import openai
 import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
 
 from playground.branch.branch import SHOWN
 from playground.requests import LaneRequest
@@ -23,7 +27,7 @@ FOX = [{"role": "user", "content": "the fox"}]
 
 @pytest.fixture(scope="module")
 def served(tiny_catalogue):
-    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32"))
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", mcp=True))
     page, address = serve(port=None, playground=playground, block=False)
     yield playground, address.rstrip("/")
     page.close()
@@ -319,3 +323,23 @@ def test_a_stop_string_ends_a_stream_as_it_ends_the_whole(client):
     assert texts == {0: whole.message.content}
     found = [chunk.choices[0].logprobs for chunk in chunks]
     assert [token for some in found if some for token in some.content] == whole.logprobs.content
+
+
+def test_agents_find_two_tools_and_nothing_else(served):
+    async def tried():
+        async with (
+            streamable_http_client(f"{served[1]}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name for tool in (await session.list_tools()).tools}
+            arguments = {"prompt": "the fox", "lanes": ["greedy"], "max_new_tokens": 4}
+            wrong = await session.call_tool("compare", arguments | {"lanes": ["nobody"]})
+            other = await session.call_tool("visitor", {})
+            return tools, await session.call_tool("compare", arguments), wrong, other
+
+    tools, answer, wrong, other = asyncio.run(tried())
+    assert tools == {"compare", "methods"}
+    assert len(ast.literal_eval(answer.content[0].text)["lanes"][0]["token_ids"]) == 4
+    assert wrong.isError and "no method 'nobody'" in wrong.content[0].text
+    assert other.isError and "Unknown tool" in other.content[0].text
