@@ -9,6 +9,7 @@ import threading
 import httpx
 import openai
 import pytest
+from gradio_client import Client
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
@@ -17,6 +18,7 @@ from playground.requests import LaneRequest
 from playground.service import Playground
 from playground.service.crowd import Limits
 from playground.settings import Settings
+from playground.ui import compare
 from playground.ui.openai import asked, routes, told
 from playground.ui.page import serve
 from tests.endurance import call
@@ -323,6 +325,21 @@ def test_a_stop_string_ends_a_stream_as_it_ends_the_whole(client):
     assert texts == {0: whole.message.content}
     found = [chunk.choices[0].logprobs for chunk in chunks]
     assert [token for some in found if some for token in some.content] == whole.logprobs.content
+
+
+def test_compare_gives_partial_results_to_those_who_ask(served, monkeypatch):
+    monkeypatch.setattr(compare, "PARTIAL_SECONDS", 0.02)
+    client = Client(served[1], verbose=False)
+    asked_for = {"prompt": "the fox", "lanes": ["greedy"], "max_new_tokens": 300, "api_name": "/compare"}
+    *parts, last = client.submit(**asked_for, partial=True)
+    whole = client.predict(**asked_for)
+    assert [part["status"] for part in parts[:2]] == ["running"] * 2
+    assert last["status"] == whole["status"] == "done"
+    texts = [part["lanes"][0]["text"] for part in [*parts, last]]
+    assert texts == sorted(texts, key=len) and texts[-1] == whole["lanes"][0]["text"]
+    direct = httpx.post(f"{served[1]}/gradio_api/run/compare", json={"data": ["the fox", ["greedy"]]}, verify=False)
+    assert direct.json()["data"][0]["status"] == "done"
+    assert soon(lambda: not served[0].crowd.under_way)
 
 
 def test_agents_find_two_tools_and_nothing_else(served):
