@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from playground.decoders import DECODERS, writer_for
+from playground.decoders import DECODERS, decoder, writer_for
 from playground.errors import UserError, shown
 from playground.explain import explain
 from playground.models.specs import Catalogue
@@ -22,9 +22,7 @@ MOST_CANDIDATES = 5
 SEEDS = 2**32
 _CHANGES_NOTHING = {"temperature": 0, "top_p": 1}
 """What a method without such an option takes none the less."""
-_UNREAD = (
-    *("user", "safety_identifier", "metadata", "store", "service_tier", "prompt_cache_key", "parallel_tool_calls"),
-)
+_UNREAD = {"user", "safety_identifier", "metadata", "store", "service_tier", "prompt_cache_key", "parallel_tool_calls"}
 """Fields that ask nothing of the answer."""
 _NOT_OFFERED = (
     *("tools", "tool_choice", "functions", "function_call", "web_search_options"),
@@ -169,7 +167,7 @@ def read(told: dict[str, Any], kind: type[_Body], catalogue: Catalogue) -> Asked
                 param=name,
                 code="unsupported_parameter",
             )
-    told = {name: value for name, value in told.items() if name not in (*_UNREAD, *_NOT_OFFERED)}
+    told = {name: value for name, value in told.items() if name not in _UNREAD.union(_NOT_OFFERED)}
     try:
         body = kind.model_validate(told)
     except ValidationError as error:
@@ -197,7 +195,7 @@ def lane_of(body: _Body, catalogue: Catalogue) -> LaneRequest:
         )
     drawing = {name: value for name in _CHANGES_NOTHING if (value := getattr(body, name)) is not None}
     options = _merged({"the model": inside, "options": body.options, "the request": drawing})
-    method = body.method or method or writer_for(options).name
+    method = decoder(body.method or method or writer_for(options).name).name
     for name in drawing:
         takers = [known.name for known in DECODERS.values() if name in known.options.model_fields]
         if method in takers:

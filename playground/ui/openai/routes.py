@@ -23,7 +23,7 @@ from playground.record import LaneRecord, RunRecord
 from playground.requests import RunRequest
 from playground.service import Person, Playground, Run, size_of
 from playground.ui.openai import told
-from playground.ui.openai.asked import Asked, ChatBody, CompletionBody, read
+from playground.ui.openai.asked import Asked, ChatBody, CompletionBody, lane_of, read
 from playground.ui.openai.errors import PREFIX, Refused, status_and_body
 from playground.ui.sessions import person_of
 
@@ -59,11 +59,12 @@ def serve_openai(app: App, playground: Playground, reading: Callable[[str], Abst
 
 @dataclass
 class _Choice:
-    """One answer of several. opened, sent, counted, closed: what the client has of it: its opening, so many characters,
-    the log-probabilities of so many tokens, its end."""
+    """One answer of several. streams: whether it is sent while it is written. opened, sent, counted, closed: what the
+    client has of it: its opening, so many characters, the log-probabilities of so many tokens, its end."""
 
     number: int
     request: RunRequest
+    streams: bool
     run: Run | None = None
     error: Exception | None = None
     over: bool = False
@@ -72,15 +73,8 @@ class _Choice:
     counted: int = 0
     closed: bool = False
 
-    @property
-    def streams(self) -> bool:
-        """Whether what it has written stays, so that it may be sent at once."""
-        [lane] = self.request.lanes
-        known = decoder(lane.method)
-        return known.by_token and not known.abstains and lane.options.branches == 1
-
     def result(self) -> RunRecord:
-        """Of a run that is over. Raises UserError, or RuntimeError, if its lane failed."""
+        """Of a run that is over. Raises UserError if its lane failed."""
         [lane] = self.run.lanes
         if lane.error:
             raise Refused(lane.error, 400 if isinstance(lane.task.error, UserError) else 500)
@@ -93,6 +87,13 @@ class _Choice:
             return lane, lane["text"]
         [lane] = self.run.result()["lanes"]
         return lane, told.settled(lane, list(self.request.stop))
+
+
+def _only_adds(request: RunRequest) -> bool:
+    """Whether what its lane has written stays, so that it may be sent at once."""
+    [lane] = request.lanes
+    known = decoder(lane.method)
+    return known.by_token and not known.abstains and lane.options.branches == 1
 
 
 class _Api:
@@ -121,10 +122,8 @@ class _Api:
                     f"This server is public and has no key for {PREFIX}; its owner sets PLAYGROUND_API_KEY.", 403
                 )
             return
-        given = request.headers.get("authorization", "").partition(" ")
-        if given[0].lower() != "bearer" or not hmac.compare_digest(
-            given[2].strip().encode(), settings.api_key.encode()
-        ):
+        kind, _, key = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not hmac.compare_digest(key.strip().encode(), settings.api_key.encode()):
             raise Refused(
                 "The key is missing or wrong; send the one in PLAYGROUND_API_KEY as Authorization: Bearer KEY.",
                 401,
@@ -148,7 +147,7 @@ class _Api:
     async def model(self, request: Any) -> Response:
         """One of them, or any lane or mixture that can be written."""
         name = request.path_params["model"]
-        read({"model": name, "prompt": name}, CompletionBody, self.playground.catalogue)
+        lane_of(CompletionBody(model=name, prompt=name), self.playground.catalogue)
         return JSONResponse(self._told(name))
 
     def _told(self, name: str) -> dict[str, Any]:
@@ -205,8 +204,11 @@ class _Api:
                 if ticket.stopped:
                     raise Refused("This run was stopped before it began.", 503)
                 choice.run = ticket.hold(self.playground.start(choice.request, owner=person))
-                for _ in choice.run.watch(UPDATE_SECONDS):
-                    note()
+                note()
+                if choice.streams:
+                    for _ in choice.run.watch(UPDATE_SECONDS):
+                        note()
+                choice.run.wait()
             except Exception as error:
                 choice.error = error
             choice.over = True
@@ -235,7 +237,9 @@ class _Answer:
 
     def __init__(self, form: Form, asked: Asked, name: str):
         self.form, self.asked, self.id, self.created = form, asked, name, int(time.time())
-        self.choices = [_Choice(number, request) for number, request in enumerate(asked.runs)]
+        self.choices = [
+            _Choice(number, request, asked.stream and _only_adds(request)) for number, request in enumerate(asked.runs)
+        ]
 
     def whole(self) -> dict[str, Any]:
         """All of it."""
@@ -326,7 +330,8 @@ class _Stream(StreamingResponse):
             async for piece in rest:
                 yield piece
 
-        super().__init__(pieces(), media_type="text/event-stream", headers={"cache-control": "no-cache"})
+        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}  # the latter for proxies
+        super().__init__(pieces(), media_type="text/event-stream", headers=headers)
         self._at_work = at_work
 
     async def __call__(self, *args: Any) -> None:

@@ -17,7 +17,7 @@ _OWN = ("confidence", "threshold", "abstained", "withheld", "warning")
 
 
 class Chat:
-    """The forms of /v1/chat/completions."""
+    """The forms of /v1/chat/completions: a whole answer (`written`), and a piece of a stream (`grown`)."""
 
     prefix, whole, piece = "chatcmpl", "chat.completion", "chat.completion.chunk"
     opening = {"delta": {"role": "assistant", "content": ""}}
