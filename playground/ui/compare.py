@@ -47,7 +47,7 @@ UPDATE_SECONDS = 0.08
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
 PARTIAL_SECONDS = 0.5
-"""The same for clients of the API, each of whose updates is the whole record."""
+"""The same for clients of the API."""
 
 
 class CompareTab:
@@ -524,7 +524,7 @@ def compare_endpoint(playground: Playground, sessions: Sessions):
 
         lanes: each "method:option=value,option=value" or {"method": ..., "options": {...}}. earlier: the turns before
         the prompt, [the person's words, the model's] each. partial: also give the answers while they are written, with
-        the status "running". A client that goes away ends its run.
+        the status "running" and no details. A client that goes away ends its run.
         """
         wanted = RunRequest.checked(
             prompt=prompt,
@@ -540,13 +540,18 @@ def compare_endpoint(playground: Playground, sessions: Sessions):
             if partial:
                 run = ticket.hold(playground.start(wanted, owner=ticket.person))
                 for _ in run.watch(PARTIAL_SECONDS):
-                    yield run.result()
+                    yield _without_details(run.result())
                 result = run.result()
             else:
                 result = playground.compare(wanted, owner=ticket.person, hold=ticket.hold)
         yield result  # the place is free by now: a direct call never asks for more
 
     return in_words(compare, escape=False)
+
+
+def _without_details(run: RunRecord) -> RunRecord:
+    """A run that is cheap to tell again and again: Gradio compares each update with the last one."""
+    return run | {"lanes": [lane | {"detail": {"tokens": []}} for lane in run["lanes"]]}
 
 
 def _lanes_of(lanes: Any) -> list[Any]:

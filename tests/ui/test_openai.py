@@ -328,12 +328,14 @@ def test_a_stop_string_ends_a_stream_as_it_ends_the_whole(client):
 
 
 def test_compare_gives_partial_results_to_those_who_ask(served, monkeypatch):
-    monkeypatch.setattr(compare, "PARTIAL_SECONDS", 0.02)
+    monkeypatch.setattr(compare, "PARTIAL_SECONDS", 0.05)
     client = Client(served[1], verbose=False)
     asked_for = {"prompt": "the fox", "lanes": ["greedy"], "max_new_tokens": 300, "api_name": "/compare"}
     *parts, last = client.submit(**asked_for, partial=True)
     whole = client.predict(**asked_for)
-    assert [part["status"] for part in parts[:2]] == ["running"] * 2
+    assert [part["status"] for part in parts[:2]] == ["running"] * 2 and last == whole | {
+        name: last[name] for name in ("id", "created", "lanes")
+    }
     assert last["status"] == whole["status"] == "done"
     texts = [part["lanes"][0]["text"] for part in [*parts, last]]
     assert texts == sorted(texts, key=len) and texts[-1] == whole["lanes"][0]["text"]
