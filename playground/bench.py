@@ -8,6 +8,7 @@ cbs           CBS in the authors' order of work, row after row with every prefix
 ivg           one token of an IVG beam over one token of plain sampling, in batches of the same width
 decode        milliseconds of a step that writes a token in each of 1 to 64 rows, and llama.cpp's beside it
 memory        resident memory of the server after 20 and after 100 runs
+openai        the first token over /v1 over the first token by the service directly
 load          thirty people at once over one alone, and one person beside another who runs 6 × 32 answers
 """
 
@@ -505,6 +506,38 @@ def memory() -> dict[str, Any]:
     }
 
 
+def openai() -> dict[str, Any]:
+    """Seconds until the first token of a greedy lane is there: as a piece of a stream over /v1, by a server, over those
+    by the service in this process; in turn, with prompts that are new to both."""
+    runs = []
+    with server() as alone, _playground() as playground:
+        person = Person(alone, 1)
+        for number in range(4 * RUNS + 1):
+            over = person.chat(_prompt(number), "greedy", 8).first
+            direct = _first_token(playground, _prompt(number))
+            runs.append({"ratio": over / direct, "seconds": over, "seconds_direct": direct})
+    runs = runs[1:]  # the first one warms
+    return {
+        "ratio": _median(runs),
+        "target": 1.3,
+        "better": "lower",
+        "seconds": statistics.median(run["seconds"] for run in runs),
+        "seconds_direct": statistics.median(run["seconds_direct"] for run in runs),
+        "runs": runs,
+    }
+
+
+def _first_token(playground: Playground, prompt: str) -> float:
+    began = time.perf_counter()
+    run = playground.start(_request(prompt, ["greedy"], 8))
+    for _ in run.watch(0):
+        if run.result()["lanes"][0]["token_ids"]:
+            break
+    seconds = time.perf_counter() - began
+    run.wait()
+    return seconds
+
+
 def load() -> dict[str, Any]:
     """Tokens a second of PEOPLE at once over those of one alone, by the API and by the page, each person with one
     greedy lane of 64 tokens; how long a greedy lane takes beside somebody's 6 × best_of_n:n=32 over alone; and the
@@ -603,7 +636,8 @@ def _median(runs: list[dict[str, float]]) -> float:
 
 
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
-    measure.__name__: measure for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, decode, memory, load)
+    measure.__name__: measure
+    for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, decode, memory, openai, load)
 }
 
 

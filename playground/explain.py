@@ -63,14 +63,14 @@ def _expected(schema: dict[str, Any]) -> str:
         schema = next((kind for kind in schema.get("anyOf", ()) if kind.get("type") != "null"), schema)
     if "enum" in schema:
         return f"one of: {', '.join(map(str, schema['enum']))}"
-    noun = {
+    noun = schema.get("expected") or {
         "integer": "a whole number",
         "number": "a number",
         "string": "text",
         "boolean": "true or false",
         "array": "a list of texts",
         "object": "an object of options",
-    }.get(schema.get("type"), schema.get("expected", "of another kind"))
+    }.get(schema.get("type"), "of another kind")
     bounds = [
         f"{word} {schema[key]:,}" if isinstance(schema[key], int) else f"{word} {schema[key]:g}"
         for key, word in (

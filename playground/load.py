@@ -125,6 +125,19 @@ class Person:
         with self._open(f"/gradio_api/call/compare/{event}") as stream:
             yield stream
 
+    def chat(self, prompt: str, model: str, tokens: int) -> Answer:
+        """Ask /v1 for a stream. Of its tokens those pieces are counted that hold text."""
+        began, first, pieces = time.perf_counter(), None, 0
+        asked = {"model": model, "prompt": prompt, "max_tokens": tokens, "seed": 0, "stream": True}
+        with self._open("/v1/completions", asked) as stream:
+            for line in stream:
+                told = json.loads(line[6:]) if line.startswith(b"data: {") else {}
+                if "error" in told:
+                    raise RuntimeError(f"/v1 was not completed: {told['error']}")
+                if any(choice["text"] for choice in told.get("choices", ())):
+                    first, pieces = first or time.perf_counter() - began, pieces + 1
+        return Answer(pieces, first, time.perf_counter() - began)
+
     def open_page(self) -> None:
         """Open the page and leave one lane, a greedy one: the first of the two that it begins with."""
         config = self._send("/config")

@@ -79,6 +79,10 @@ class Settings:
     """Seals battles and the random id that a browser keeps; else the database's own does."""
     owner_token: str | None = field(default_factory=lambda: _token("PLAYGROUND_OWNER_TOKEN"))
     """Opens the Owner tab and lets people train. Without one a new one is made and printed at every start."""
+    api_key: str | None = field(default_factory=lambda: _token("PLAYGROUND_API_KEY"))
+    """What clients of /v1 must send as their key; without one a public server does not serve them."""
+    mcp: bool = field(default_factory=lambda: os.environ.get("PLAYGROUND_MCP", "0") == "1")
+    """Whether agents find methods and comparisons as tools (MCP)."""
     votes_repository: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_VOTES_REPO") or None)
     """The Hub data set, OWNER/NAME, that the Owner tab pushes votes to."""
     snapshots: str | None = field(default_factory=lambda: os.environ.get("PLAYGROUND_SNAPSHOTS") or None)

@@ -48,7 +48,7 @@ NASTY: tuple[Any, ...] = (
     *([0] * 2000, ["greedy"] * 7, [["Person", 1]], {"method": "greedy", "options": []}, {"a": {"b": {"c": []}}}),
 )
 VALID = {
-    "compare": ["the fox", ["greedy"], 0, 4, "", [], []],
+    "compare": ["the fox", ["greedy"], 0, 4, "", [], [], True],
     "methods": [],
     "visitor": [],
     "battle": ["VISITOR", ""],
@@ -188,6 +188,29 @@ class Hostile:
             route = "call/v2" if kind < 0.1 or 0.2 < kind < 0.3 else self.rng.choice(("call", "call", "run", "api"))
             path = f"/gradio_api/{route}/{name}"
             self.table.tried("api", f"{path} {_short(body)}", lambda path=path, body=body: self._stream(path, body)[0])
+
+    def openai(self, count: int) -> None:
+        """The endpoints under /v1: errors must have the form of that interface, in streams too."""
+
+        def call(path: str, body: Any) -> list[str]:
+            headers = {"content-type": "application/json"}
+            answer = self.http.post(path, content=json.dumps(body), headers=headers)
+            words = answer.status_code < 400 or answer.json()["error"]["message"]
+            return [*self._answer(answer.status_code, answer.text), *([] if words else ["no words"])]
+
+        said = [
+            {"role": "system", "content": "Be short."},
+            {"role": "user", "content": [{"type": "text", "text": "a"}]},
+        ]
+        same = {"temperature": 1.0, "top_p": 0.9, "max_tokens": 4, "stop": ["x"], "seed": 1, "n": 2, "begin": "a"}
+        same |= {"model": "reference", "method": "sample", "options": {"top_k": 5}, "stream_options": {}}
+        chat = same | {"messages": said, "logprobs": True, "top_logprobs": 2, "tools": None, "response_format": None}
+        old = same | {"prompt": "the fox", "logprobs": 2, "echo": False}
+        for turn in range(count):
+            path, body = self.rng.choice([("/v1/chat/completions", chat), ("/v1/completions", old)])
+            body = self._mutated(body | {"stream": bool(turn % 2)}, self.rng.randint(1, 3))
+            what = f"{path} {_short(body)}"
+            self.table.tried("openai", what, lambda path=path, body=body: call(path, body))
 
     def private(self, count: int) -> None:
         """Every event of the page by its number, with values of wrong kinds, wrong event data, sessions, triggers."""
@@ -490,7 +513,16 @@ def served(folder: Path, log: Path) -> Iterator[tuple[subprocess.Popen, str]]:
 
 def trial(scale: float, seed: int, only: str | None = None) -> Table:
     """Send everything, `scale` times the usual number of each family."""
-    counts = {"api": 220, "private": 320, "functions": 100, "bodies": 150, "routes": 160, "raw": 80, "files": 120}
+    counts = {
+        "api": 220,
+        "openai": 150,
+        "private": 320,
+        "functions": 100,
+        "bodies": 150,
+        "routes": 160,
+        "raw": 80,
+        "files": 120,
+    }
     counts |= {"commands": 150}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -35,6 +35,7 @@ MAY = {
     "evaluation": PLAIN | {"questions", "tasks", "engine", "service", "requests", "decoders", "scorers", "models"},
     "ui": PLAIN
     | {
+        "explain",
         "service",
         "requests",
         "decoders",

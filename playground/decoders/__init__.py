@@ -1,5 +1,7 @@
 """The methods. A decoder is one file here and one line in this registry; it knows nothing of batches or the page."""
 
+from collections.abc import Iterable
+
 from playground.decoders import aspire, beam, best_of_n, cbs, dera, diverse_beams, eft, greedy, ivg, rain, sample
 from playground.decoders.base import Decoder
 from playground.errors import UserError, shown
@@ -30,6 +32,11 @@ def decoder(name: str) -> Decoder:
     if name not in DECODERS:
         raise UserError(f"There is no method {shown(name)}; choose one of: {', '.join(DECODERS)}.")
     return DECODERS[name]
+
+
+def writer_for(options: Iterable[str]) -> Decoder:
+    """The simplest method with which one model writes: greedy, or draws where these options ask how to draw."""
+    return greedy.DECODER if greedy.DECODER.options.model_fields.keys() >= set(options) else sample.DECODER
 
 
 # Scorers' plug-ins, too, come in here: one package may bring both, and then needs both folders.

@@ -8,7 +8,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from playground.errors import UserError
@@ -22,6 +22,10 @@ _LOOK_AGAIN = 1.0
 """Seconds after which one who waits looks whether it was stopped, or has waited too long."""
 MOST_COUNTED = 10_000
 """Groups that are remembered before those are forgotten that came long ago."""
+
+
+class Crowded(UserError):
+    """Too much at once; the same may be asked again later."""
 
 
 class Person(NamedTuple):
@@ -56,7 +60,7 @@ class Limits:
 
 @dataclass(eq=False)
 class Ticket:
-    """One run that a person asked for, from the asking on: it can be stopped before it has begun. `since`: when it was
+    """What a person asked for, from the asking on: it can be stopped before its runs have begun. `since`: when it was
     asked for, and from then on when it may begin."""
 
     crowd: Crowd
@@ -66,29 +70,29 @@ class Ticket:
     since: float
     waiting: bool = True
     stopped: bool = False
-    run: Run | None = None
+    runs: list[Run] = field(default_factory=list)
 
     def places(self) -> Iterator[int]:
-        """How many runs are before this one, whenever that changes, until it may begin or is stopped. Raises UserError
+        """How many runs are before this one, whenever that changes, until it may begin or is stopped. Raises Crowded
         if that takes too long."""
         return self.crowd.places_of(self)
 
     def wait(self) -> None:
-        """Return when it may begin or is stopped. Raises UserError if that takes too long."""
+        """Return when it may begin or is stopped. Raises Crowded if that takes too long."""
         for _ in self.places():
             pass
 
     def hold(self, run: Run) -> Run:
-        """The run has begun."""
-        self.run = run
+        """A run has begun."""
+        self.runs.append(run)
         if self.stopped:
             run.stop()
         return run
 
     def stop(self) -> None:
         self.stopped = True
-        if self.run:
-            self.run.stop()
+        for run in self.runs:
+            run.stop()
 
 
 class Crowd:
@@ -117,7 +121,7 @@ class Crowd:
     @contextmanager
     def enter(self, person: Person, lanes: int, tokens: int) -> Iterator[Ticket]:
         """A run of this person, which takes its place in the line: it may begin when `places` ends. Left in whatever
-        way, it is stopped. Raises UserError if that is too much now."""
+        way, it is stopped. Raises Crowded if that is too much now."""
         ticket = Ticket(self, person, lanes, tokens, time.monotonic())
         with self._lock:
             self._let_in()
@@ -145,7 +149,7 @@ class Crowd:
                 if ticket not in line:
                     return
                 if time.monotonic() - ticket.since > self.limits.patience:
-                    raise UserError(
+                    raise Crowded(
                         f"The server was too busy to begin this run within {self.limits.patience / 60:.0f} minutes; "
                         "try again later, or with fewer lanes."
                     )
@@ -193,7 +197,7 @@ class Crowd:
         self._lock.notify_all()
 
     def count(self, person: Person, what: str, most: int) -> None:
-        """Count one of `what` for this person's group. Raises UserError if there were `most` within the last hour."""
+        """Count one of `what` for this person's group. Raises Crowded if there were `most` within the last hour."""
         now = time.monotonic()
         with self._lock:
             if len(self._done) > MOST_COUNTED:
@@ -202,12 +206,12 @@ class Crowd:
             while times and now - times[0] > _HOUR:
                 times.popleft()
             if len(times) >= most:
-                raise UserError(f"From your address {most:,} {what} were asked for within an hour; come back later.")
+                raise Crowded(f"From your address {most:,} {what} were asked for within an hour; come back later.")
             times.append(now)
 
     def _check(self, new: Ticket) -> None:
         if len(self._line()) >= self.limits.waiting:
-            raise UserError(f"The server is busy: {self.limits.waiting} runs wait already. Try again in some minutes.")
+            raise Crowded(f"The server is busy: {self.limits.waiting} runs wait already. Try again in some minutes.")
         theirs = [t for t in self._tickets if not t.stopped and t.person.group == new.person.group]
         for what, most, asked in (
             ("lanes", self.limits.lanes, new.lanes),
@@ -217,7 +221,7 @@ class Crowd:
             used = sum(getattr(ticket, name) for ticket in theirs)
             if used + asked > most:
                 way = "wait until they end" if used else "ask for fewer tokens, or fewer answers"
-                raise UserError(
+                raise Crowded(
                     f"From your address {used:,} {what} are under way or wait, and this run asks for {asked:,} more; "
                     f"at most {most:,} are allowed at once, so {way}."
                 )

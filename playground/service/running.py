@@ -52,6 +52,11 @@ class LaneRun:
     def cost(self) -> Cost:
         return self.lane.cost
 
+    @property
+    def prompt_tokens(self) -> int:
+        """How long the prompt is for the first of its models."""
+        return len(self.lane.encode(next(iter(self.models))))
+
     def ended(self, task: Task) -> None:
         """Called by the engine when the task is over; one that was stopped before its first step never got to
         `decode`."""

@@ -46,6 +46,8 @@ UPDATE_SECONDS = 0.08
 """Time between two updates of the browser: about 12 a second."""
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
+PARTIAL_SECONDS = 0.5
+"""The same for clients of the API."""
 
 
 class CompareTab:
@@ -516,12 +518,13 @@ def compare_endpoint(playground: Playground, sessions: Sessions):
         system: str = "",
         stop: list[str] | None = None,
         earlier: list[list[str]] | None = None,
-    ) -> dict[str, Any]:
+        partial: bool = False,
+    ) -> Iterator[dict[str, Any]]:
         """Run one to six decoding methods on a prompt and return their answers with their costs.
 
         lanes: each "method:option=value,option=value" or {"method": ..., "options": {...}}. earlier: the turns before
-        the prompt, [the person's words, the model's] each. A client that goes away
-        ends its run.
+        the prompt, [the person's words, the model's] each. partial: also give the answers while they are written, with
+        the status "running" and no details. A client that goes away ends its run.
         """
         wanted = RunRequest.checked(
             prompt=prompt,
@@ -534,9 +537,21 @@ def compare_endpoint(playground: Playground, sessions: Sessions):
         )
         with sessions.begin(request, *size_of(wanted)) as ticket:
             ticket.wait()
-            return playground.compare(wanted, owner=ticket.person, hold=ticket.hold)
+            if partial:
+                run = ticket.hold(playground.start(wanted, owner=ticket.person))
+                for _ in run.watch(PARTIAL_SECONDS):
+                    yield _without_details(run.result())
+                result = run.result()
+            else:
+                result = playground.compare(wanted, owner=ticket.person, hold=ticket.hold)
+        yield result  # the place is free by now: a direct call never asks for more
 
     return in_words(compare, escape=False)
+
+
+def _without_details(run: RunRecord) -> RunRecord:
+    """A run that is cheap to tell again and again: Gradio compares each update with the last one."""
+    return run | {"lanes": [lane | {"detail": {"tokens": []}} for lane in run["lanes"]]}
 
 
 def _lanes_of(lanes: Any) -> list[Any]:

@@ -9,12 +9,15 @@ import math
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs
 
 import gradio as gr
 from gradio.routes import HTTPException
+
+from playground.ui.openai import errors as openai
 
 _OWN = ("localhost", "127.0.0.1", "::1")
 _STREAM = re.compile(r"/gradio_api/(?:queue/data|call/[^/]+/(?P<event>[^/]+))/?$")
@@ -52,6 +55,20 @@ class Guard:
         """See `Crowd`."""
         return None if self._open[session] else self._closed.get(session, 0.0)
 
+    @contextmanager
+    def reading(self, session: str) -> Iterator[None]:
+        """Somebody reads what this session is sent."""
+        self._open[session] += 1
+        try:
+            yield
+        finally:
+            self._open[session] -= 1
+            if not self._open[session]:
+                del self._open[session]
+                self._closed[session] = time.monotonic()
+                while len(self._closed) > _REMEMBERED:
+                    self._closed.pop(next(iter(self._closed)))
+
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
@@ -59,14 +76,14 @@ class Guard:
         headers = dict(scope["headers"])
         host = _name(headers.get(b"host", b"").decode("latin-1"))
         if not self._serves(host):
-            await _refuse(
-                send, 421, f"This server is not {host or 'without a name'}; PLAYGROUND_HOSTS names its hosts."
-            )
+            sentence = f"This server is not {host or 'without a name'}; PLAYGROUND_HOSTS names its hosts."
+            await _refuse(send, scope["path"], 421, sentence)
             return
         dropped = set()
         if (origin := headers.get(b"origin")) is not None and not self._trusts(origin.decode("latin-1"), host):
             if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
-                await _refuse(send, 403, "A page of another site may not do this; PLAYGROUND_HOSTS names trusted ones.")
+                sentence = "A page of another site may not do this; PLAYGROUND_HOSTS names trusted ones."
+                await _refuse(send, scope["path"], 403, sentence)
                 return
             dropped.add(b"origin")  # so that no answer names it as allowed
         if _name(headers.get(b"x-forwarded-host", b"").decode("latin-1")) not in self.names:
@@ -85,7 +102,7 @@ class Guard:
             if body is None:
                 return  # the client went away
             if wrong := _wrong_with(body):
-                await _refuse(send, 400, f"The body of this request cannot be read: {wrong}.")
+                await _refuse(send, scope["path"], 400, f"The body of this request cannot be read: {wrong}.")
                 return
             receive = _again(body, receive)
 
@@ -93,21 +110,14 @@ class Guard:
         if session is None:
             await self.app(scope, receive, told)
             return
-        self._open[session] += 1
-        try:
-            await self.app(scope, receive, told)
-        except RuntimeError as error:
-            if not isinstance(error.__cause__, HTTPException):
-                raise
-            # A session that is unknown: Gradio tells it in the stream, and then raises although it has answered.
-            await send({"type": "http.response.body", "body": b""})
-        finally:
-            self._open[session] -= 1
-            if not self._open[session]:
-                del self._open[session]
-                self._closed[session] = time.monotonic()
-                while len(self._closed) > _REMEMBERED:
-                    self._closed.pop(next(iter(self._closed)))
+        with self.reading(session):
+            try:
+                await self.app(scope, receive, told)
+            except RuntimeError as error:
+                if not isinstance(error.__cause__, HTTPException):
+                    raise
+                # A session that is unknown: Gradio tells it in the stream, and then raises although it has answered.
+                await send({"type": "http.response.body", "body": b""})
 
     def _serves(self, host: str) -> bool:
         """A name must be known: a site may let its own name point here. Numbers cannot be borrowed."""
@@ -191,7 +201,10 @@ def _again(body: bytes, receive: Any) -> Any:
     return received
 
 
-async def _refuse(send: Any, status: int, sentence: str) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"x-content-type-options", b"nosniff")]
+async def _refuse(send: Any, path: str, status: int, sentence: str) -> None:
+    kind = b"text/plain; charset=utf-8"
+    if path.startswith(f"{openai.PREFIX}/"):
+        kind, sentence = b"application/json", json.dumps(openai.body_of(sentence, status))
+    headers = [(b"content-type", kind), (b"x-content-type-options", b"nosniff")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": sentence.encode("utf-8", "replace")})

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import gradio as gr
@@ -30,6 +31,7 @@ from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.guard import Guard
 from playground.ui.history import HistoryTab
+from playground.ui.openai import serve_openai
 from playground.ui.owner import OwnerTab
 from playground.ui.preview import describe, preview_of, serve_card
 from playground.ui.sessions import new_visitor
@@ -78,6 +80,8 @@ _TAKE_TOKEN = """known => {
     return token || known;
 }"""
 """The owner's token may come in the address, as the server prints it; it does not stay there."""
+_TOOLS = ("/compare", "/methods")
+"""What agents are offered, of all endpoints."""
 _OTHER_THREADS = 40
 _LARGEST_UPLOAD = "16mb"
 _LAST_WORDS = 0.3
@@ -231,6 +235,8 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     if port is not None:
         _check_free(host, port)
     playground = playground or Playground(progress=bar)
+    if playground.settings.mcp and not find_spec("mcp"):
+        raise UserError("PLAYGROUND_MCP is set, but the package mcp is not installed; install it: pip install 'mcp<2'.")
     playground.snapshots.start()
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
@@ -246,6 +252,10 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         app.middleware_stack = guard = Guard(app.middleware_stack, page, host, hosts, settings.frames)
         playground.crowd.unread_since = guard.unread_since
         serve_card(app)
+        serve_openai(app, playground, guard.reading)
+        if tools := page.mcp_server_obj:
+            offered = tools.tool_to_endpoint.items()
+            tools.tool_to_endpoint = {tool: endpoint for tool, endpoint in offered if endpoint in _TOOLS}
         yield
 
     _, address, _ = page.launch(
@@ -262,6 +272,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         max_file_size=_LARGEST_UPLOAD,
         run_history=False,
         ssr_mode=False,
+        mcp_server=playground.settings.mcp,
         prevent_thread_lock=True,
         quiet=not block,
     )

@@ -111,6 +111,10 @@ def test_a_forwarded_host_is_not_copied_into_the_page(client):
     assert "evil.example" not in client.get("/", headers={"x-forwarded-host": "evil.example"}).text
 
 
+def test_agents_find_nothing_unless_they_are_to(client):
+    assert client.get("/gradio_api/mcp/schema").status_code == 404
+
+
 def test_a_run_that_nobody_reads_ends(served, client, monkeypatch):
     playground, _ = served
     monkeypatch.setattr(crowds, "UNREAD_SECONDS", 1.0)

@@ -1,0 +1,364 @@
+"""Other front doors: the endpoints under /v1, by the client that people use for them, and the tools of agents."""
+
+import ast
+import asyncio
+import dataclasses
+import math
+import threading
+
+import httpx
+import openai
+import pytest
+from gradio_client import Client
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+from playground.branch.branch import SHOWN
+from playground.requests import LaneRequest
+from playground.service import Playground
+from playground.service.crowd import Limits
+from playground.settings import Settings
+from playground.ui import compare
+from playground.ui.openai import asked, routes, told
+from playground.ui.page import serve
+from tests.endurance import call
+from tests.ui.test_guard import soon
+
+FOX = [{"role": "user", "content": "the fox"}]
+
+
+@pytest.fixture(scope="module")
+def served(tiny_catalogue):
+    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", mcp=True))
+    page, address = serve(port=None, playground=playground, block=False)
+    yield playground, address.rstrip("/")
+    page.close()
+    playground.close()
+
+
+@pytest.fixture
+def client(served):
+    with openai.OpenAI(base_url=f"{served[1]}/v1", api_key="any", max_retries=0, timeout=60) as client:
+        yield client
+
+
+def chat(client, model, messages=FOX, **fields):
+    return client.chat.completions.create(model=model, messages=messages, **{"max_tokens": 12, **fields})
+
+
+def in_pieces(stream):
+    """(the chunks, the text of each choice, the end of each choice) of a stream."""
+    chunks, texts, ends = list(stream), {}, {}
+    for choice in (choice for chunk in chunks for choice in chunk.choices):
+        written = choice.delta.content if hasattr(choice, "delta") else choice.text
+        texts[choice.index] = texts.get(choice.index, "") + (written or "")
+        if choice.finish_reason:
+            ends[choice.index] = choice
+    return chunks, texts, ends
+
+
+def test_methods_and_models_are_listed(client, served):
+    models = {model.id: model for model in client.models.list()}
+    assert models["dera"].options["lambda_"] == 0.5 and models["dera"].description
+    assert {"greedy", "rain", "reference", "quarter"} <= set(models) and "evaluator" not in models
+    assert client.models.retrieve("dera:lambda_=0.3").id == "dera:lambda_=0.3"
+    with pytest.raises(openai.NotFoundError, match="no method 'gpt-4o'"):
+        client.models.retrieve("gpt-4o")
+
+
+@pytest.mark.parametrize(
+    ("model", "fields", "lane"),
+    [
+        ("greedy", {}, "greedy"),
+        ("dera:lambda_=0.25", {"temperature": 0.8, "top_p": 0.9}, "dera:lambda_=0.25,temperature=0.8,top_p=0.9"),
+        ("adapted", {}, "greedy:variant=adapted"),
+        ("adapted", {"temperature": 1.5}, "sample:variant=adapted,temperature=1.5"),
+        ("quarter", {"extra_body": {"method": "best_of_n", "options": {"n": 2}}}, "best_of_n:variant=quarter,n=2"),
+    ],
+)
+def test_the_answer_is_that_of_compare(client, served, model, fields, lane):
+    answer = chat(client, model, seed=7, **fields)
+    with httpx.Client(base_url=served[1], timeout=60, verify=False) as plain:
+        [same] = call(plain, "compare", "the fox", [lane], 7, 12)["lanes"]
+    [choice] = answer.choices
+    assert choice.playground["token_ids"] == same["token_ids"]
+    assert choice.message.content == same["text"]
+    streamed = in_pieces(chat(client, model, seed=7, stream=True, **fields))
+    assert streamed[1] == {0: same["text"]}
+    assert streamed[2][0].finish_reason == choice.finish_reason
+    cost = {name: value for name, value in same["cost"].items() if name != "seconds"}
+    assert answer.usage.model_extra.items() >= cost.items()
+    assert answer.usage.completion_tokens == len(same["token_ids"])
+    assert answer.usage.prompt_tokens == len(served[0].memory.encode("reference", "the fox", 12, "The prompt"))
+
+
+def test_a_stream_comes_while_it_is_written(client, served):
+    chunks, _, ends = in_pieces(
+        chat(client, "greedy", max_tokens=300, stream=True, stream_options={"include_usage": True})
+    )
+    assert sum(bool(chunk.choices and chunk.choices[0].delta.content) for chunk in chunks) > 3
+    assert ends[0].finish_reason == "length" and len(ends[0].playground["token_ids"]) == 300
+    assert [chunk.usage is None for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
+    assert chunks[-1].usage.completion_tokens == 300 and not chunks[-1].choices
+
+
+def test_several_choices_have_seeds_of_their_own_and_are_one_after_another_of_compare(client):
+    def texts(first, **fields):
+        return [choice.message.content for choice in chat(client, "sample", seed=first, **fields).choices]
+
+    three = texts(2**32 - 1, n=3)
+    assert three == texts(2**32 - 1) + texts(0) + texts(1)
+    assert len(set(three)) == 3
+    _, streamed, _ = in_pieces(chat(client, "sample", seed=2**32 - 1, n=3, stream=True))
+    assert [streamed[number] for number in range(3)] == three
+
+
+def test_without_a_seed_answers_differ_and_say_theirs(client):
+    one, two = (chat(client, "sample").choices[0] for _ in range(2))
+    assert one.message.content != two.message.content
+    assert chat(client, "sample", seed=one.playground["seed"]).choices[0].message.content == one.message.content
+
+
+@pytest.mark.parametrize("model", ["greedy", "dera:temperature=1"])
+def test_log_probabilities_are_those_of_the_policy(client, model):
+    answer = chat(client, model, seed=3, logprobs=True, top_logprobs=3).choices[0]
+    content = answer.logprobs.content
+    assert "".join(token.token for token in content) == answer.message.content
+    for token in content:
+        assert len(token.top_logprobs) == 3
+        assert all(
+            a.logprob >= b.logprob - 1e-3 for a, b in zip(token.top_logprobs, token.top_logprobs[1:], strict=False)
+        )
+        assert sum(math.exp(other.logprob) for other in token.top_logprobs) <= 1.001
+        assert bytes(token.bytes).decode() == token.token
+    if model == "greedy":
+        assert all(token.logprob == token.top_logprobs[0].logprob for token in content)
+    chunks, _, _ = in_pieces(chat(client, model, seed=3, logprobs=True, top_logprobs=3, stream=True))
+    found = [chunk.choices[0].logprobs for chunk in chunks]
+    assert [token for some in found if some for token in some.content] == content
+
+
+def test_the_old_endpoint_answers_prompts(client):
+    asked_for = {"model": "greedy", "prompt": "the fox", "max_tokens": 12, "logprobs": 2}
+    answer = client.completions.create(**asked_for).choices[0]
+    assert answer.text == chat(client, "greedy").choices[0].message.content
+    columns = answer.logprobs
+    assert "".join(columns.tokens) == answer.text
+    assert columns.text_offset == [answer.text.index(answer.text[at:]) for at in columns.text_offset]
+    assert columns.token_logprobs == [max(top.values()) for top in columns.top_logprobs]
+    assert in_pieces(client.completions.create(**asked_for, stream=True))[1] == {0: answer.text}
+
+
+def test_messages_become_system_prompt_and_turns(tiny):
+    messages = [
+        {"role": "system", "content": "Be short."},
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": " two"}]},
+        {"role": "user", "content": "three"},
+        {"role": "assistant", "content": "four"},
+        {"role": "user", "content": "five"},
+    ]
+    run = asked.read({"model": "greedy", "messages": messages, "stop": "x"}, asked.ChatBody, tiny.catalogue).runs[0]
+    assert (run.system, run.earlier, run.prompt) == ("Be short.\n\nBe kind.", (("one two\n\nthree", "four"),), "five")
+    assert run.stop == ("x",) and run.lanes == (LaneRequest.parse("greedy"),)
+
+
+def test_a_method_that_does_not_draw_takes_what_changes_nothing(tiny):
+    told_to = {"model": "greedy", "messages": FOX, "temperature": 0, "top_p": 1, "tools": [], "user": "me", "n": None}
+    assert asked.read(told_to, asked.ChatBody, tiny.catalogue).runs[0].lanes == (LaneRequest.parse("greedy"),)
+    assert asked.MOST_CANDIDATES == SHOWN
+
+
+WRONG = [
+    ({"temperature": 0.7}, "temperature", "no option 'temperature'"),
+    ({"temperature": "hot"}, "temperature", "must be a number"),
+    ({"n": 7}, "n", "at most 6"),
+    ({"max_tokens": 5000}, "max_tokens", "at most 2,048"),
+    ({"max_completion_tokens": 3, "max_tokens": 4}, "max_tokens", "mean the same"),
+    ({"top_logprobs": 6, "logprobs": True}, "top_logprobs", "at most 5"),
+    ({"top_logprobs": 1}, "logprobs", "needs logprobs"),
+    ({"seed": -1}, "seed", "at least 0"),
+    ({"stop": [""]}, None, "stop string is empty"),
+    ({"tools": [{"type": "function"}]}, "tools", "not offered"),
+    ({"response_format": {"type": "json_object"}}, "response_format", "not offered"),
+    ({"messages": []}, "messages", "in turn"),
+    ({"messages": [{"role": "assistant", "content": "a"}]}, "messages", "in turn"),
+    ({"messages": [*FOX, {"role": "system", "content": "a"}]}, "messages", "come first"),
+    ({"messages": [{"role": "tool", "content": "a"}]}, "messages", "has the role 'tool'"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "'image_url'"),
+    ({"messages": [{"role": "user", "content": " "}]}, None, "prompt is empty"),
+    ({"messages": [{"role": "user", "content": "fox " * 3000}]}, None, "over the context"),
+    ({"model": "greedy:beams=3"}, None, "no option 'beams'"),
+    ({"model": "gpt-4o"}, "model", "GET /v1/models"),
+    ({"model": "sample:temperature=1", "temperature": 2}, "temperature", "given twice"),
+    ({"method": "sample"}, "method", "a lane of greedy"),
+    ({"nobody": 1}, "nobody", "no option 'nobody'"),
+    ({"messages": "hi"}, "messages", "a list of objects"),
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_is_wrong_is_said_in_the_clients_own_form(client, stream, capfd):
+    for fields, param, words in WRONG:
+        body = {"model": "greedy", "messages": FOX, "stream": stream} | fields
+        with pytest.raises(openai.APIStatusError, match=words) as refused:
+            client.post("/chat/completions", body=body, cast_to=object, stream=False)
+        error = refused.value
+        assert error.status_code == (404 if fields.get("model") == "gpt-4o" else 400), fields
+        assert error.param == param and error.type, fields
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [("chat/completions", b"{", 400), ("chat/completions", b"[]", 400), ("embeddings", b"{}", 404)],
+)
+def test_what_cannot_be_read_and_other_addresses_are_refused_in_that_form(served, path, body, status):
+    answer = httpx.post(f"{served[1]}/v1/{path}", content=body, verify=False)
+    assert answer.status_code == status and len(answer.json()["error"]["message"].split()) > 3
+
+
+def test_too_much_at_once_is_told_as_such(client, served, monkeypatch):
+    monkeypatch.setattr(served[0].crowd, "limits", Limits(lanes=2))
+    with pytest.raises(openai.RateLimitError, match="3 more"):
+        chat(client, "sample", n=3)
+    assert len(chat(client, "sample", n=2).choices) == 2
+
+
+def test_a_lane_that_fails_ends_the_stream_with_an_error(client, served, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("on purpose")
+
+    monkeypatch.setattr("playground.branch.branch.token_record", broken)
+    with pytest.raises(openai.InternalServerError, match="inside this method"):
+        chat(client, "greedy")
+    with pytest.raises(openai.APIError, match="inside this method"):
+        in_pieces(chat(client, "greedy", stream=True))
+
+
+@pytest.mark.parametrize("model", ["greedy", "best_of_n:n=8"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_goes_away_stops_its_run(client, served, model, stream):
+    crowd = served[0].crowd
+    known = set(served[0]._running)
+    impatient = client.with_options(timeout=httpx.Timeout(60, read=None if stream else 1.0))
+    if stream:
+        pieces = chat(impatient, model, max_tokens=2000, stream=True)
+        next(iter(pieces))
+        assert crowd.under_way
+        pieces.close()
+    else:
+        with pytest.raises(openai.APITimeoutError):
+            chat(impatient, model, max_tokens=2000)
+    assert soon(lambda: not crowd.under_way)
+    assert soon(lambda: set(served[0]._running) <= known)
+
+
+def test_a_search_keeps_its_stream_alive_and_then_gives_the_text(client, served, monkeypatch):
+    monkeypatch.setattr(routes, "KEEP_ALIVE_SECONDS", 0.0)
+    body = {"model": "best_of_n", "messages": FOX, "stream": True, "seed": 1, "max_tokens": 40}
+    told_all = httpx.post(f"{served[1]}/v1/chat/completions", json=body, timeout=60, verify=False).text
+    events = [event for event in told_all.split("\n\n") if event]
+    assert any(event.startswith(": ") for event in events)
+    assert events[-1] == "data: [DONE]"
+    whole = chat(client, "best_of_n", seed=1, max_tokens=40).choices[0].message.content
+    _, texts, _ = in_pieces(chat(client, "best_of_n", seed=1, max_tokens=40, stream=True))
+    assert texts == {0: whole}
+
+
+def test_who_waits_in_the_line_begins_when_it_is_its_turn(client, served, monkeypatch):
+    crowd = served[0].crowd
+    monkeypatch.setattr(crowd, "limits", Limits(at_once=1))
+    with crowd.enter(routes.Person("a", "1"), 1, 1), crowd.enter(routes.Person("b", "2"), 1, 1) as other:
+        answers = []
+        waits = threading.Thread(target=lambda: answers.append(chat(client, "greedy", stream=False)))
+        waits.start()
+        assert soon(lambda: crowd.under_way == 3)
+        assert not answers
+        other.stop()
+    waits.join(60)
+    assert answers[0].choices[0].message.content
+
+
+def test_a_method_that_is_not_sure_says_so(client):
+    unsure = chat(client, "aspire:beams=2,threshold=0").choices[0]
+    assert unsure.message.content == "I don't know."
+    assert unsure.playground["abstained"] and unsure.playground["confidence"] < 0
+    sure = chat(client, "aspire:beams=2,threshold=-100", logprobs=True).choices[0]
+    assert sure.message.content == unsure.playground["withheld"] and not sure.playground["abstained"]
+
+
+def test_keys(served, monkeypatch):
+    playground, address = served
+
+    def status(key=None, **settings):
+        monkeypatch.setattr(playground, "settings", dataclasses.replace(playground.settings, **settings))
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        answer = httpx.get(f"{address}/v1/models", headers=headers, verify=False)
+        return answer.status_code, answer.json().get("error", {}).get("code")
+
+    assert status(public=True) == (403, None)
+    assert status(public=True, api_key="k" * 16) == (401, "invalid_api_key")
+    assert status(key="k" * 15, public=True, api_key="k" * 16) == (401, "invalid_api_key")
+    assert status(key="k" * 16, public=True, api_key="k" * 16) == (200, None)
+    assert status(public=False, api_key="k" * 16) == (401, "invalid_api_key")
+    assert status(public=False, api_key=None) == (200, None)
+
+
+def test_of_a_stop_string_nothing_is_sent():
+    def so_far(*pieces, stop=("END", "\n\n")):
+        return told.settled({"detail": {"tokens": [{"text": piece} for piece in pieces]}}, list(stop))
+
+    assert so_far("a E") == "a "
+    assert so_far("a E", "x") == "a Ex"
+    assert so_far("a E", "N", "D", " b") == "a "
+    assert so_far("a\n") == "a"
+    assert so_far("a E", stop=()) == "a E"
+
+
+def test_a_stop_string_ends_a_stream_as_it_ends_the_whole(client):
+    text = chat(client, "sample", seed=5, max_tokens=40).choices[0].message.content
+    stop = text[10:13]
+    whole = chat(client, "sample", seed=5, max_tokens=40, stop=stop, logprobs=True).choices[0]
+    assert whole.message.content == text[: text.index(stop)] and whole.finish_reason == "stop"
+    chunks, texts, _ = in_pieces(chat(client, "sample", seed=5, max_tokens=40, stop=stop, logprobs=True, stream=True))
+    assert texts == {0: whole.message.content}
+    found = [chunk.choices[0].logprobs for chunk in chunks]
+    assert [token for some in found if some for token in some.content] == whole.logprobs.content
+
+
+def test_compare_gives_partial_results_to_those_who_ask(served, monkeypatch):
+    monkeypatch.setattr(compare, "PARTIAL_SECONDS", 0.05)
+    client = Client(served[1], verbose=False)
+    asked_for = {"prompt": "the fox", "lanes": ["greedy"], "max_new_tokens": 300, "api_name": "/compare"}
+    *parts, last = client.submit(**asked_for, partial=True)
+    whole = client.predict(**asked_for)
+    assert [part["status"] for part in parts[:2]] == ["running"] * 2 and last == whole | {
+        name: last[name] for name in ("id", "created", "lanes")
+    }
+    assert last["status"] == whole["status"] == "done"
+    texts = [part["lanes"][0]["text"] for part in [*parts, last]]
+    assert texts == sorted(texts, key=len) and texts[-1] == whole["lanes"][0]["text"]
+    direct = httpx.post(f"{served[1]}/gradio_api/run/compare", json={"data": ["the fox", ["greedy"]]}, verify=False)
+    assert direct.json()["data"][0]["status"] == "done"
+    assert soon(lambda: not served[0].crowd.under_way)
+
+
+def test_agents_find_two_tools_and_nothing_else(served):
+    async def tried():
+        async with (
+            streamable_http_client(f"{served[1]}/gradio_api/mcp/") as (read, write, _),
+            ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name for tool in (await session.list_tools()).tools}
+            arguments = {"prompt": "the fox", "lanes": ["greedy"], "max_new_tokens": 4}
+            wrong = await session.call_tool("compare", arguments | {"lanes": ["nobody"]})
+            other = await session.call_tool("visitor", {})
+            return tools, await session.call_tool("compare", arguments), wrong, other
+
+    tools, answer, wrong, other = asyncio.run(tried())
+    assert tools == {"compare", "methods"}
+    assert len(ast.literal_eval(answer.content[0].text)["lanes"][0]["token_ids"]) == 4
+    assert wrong.isError and "no method 'nobody'" in wrong.content[0].text
+    assert other.isError and "Unknown tool" in other.content[0].text
