@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from playground.engine.kv import BLOCK, BlockPool, Sequence
-from playground.models.layers import TILE, Int8, Int8Weight, Pass, product_type
+from playground.models.layers import TILE, Dense, Int8, Int8Weight, Pass, product_type
 from playground.models.learned import ValueHead
 from playground.models.loading import LoadedModel
 
@@ -102,7 +102,7 @@ class Runner:
         model = loaded.model
         self._body, self._embed, head = loaded.body, model.get_input_embeddings(), model.get_output_embeddings()
         wide = torch.promote_types(head.weight.dtype, product_type(self.device.type))
-        self._head = head.weight.to(wide), None if head.bias is None else head.bias.to(wide)
+        self._head = Dense(head.weight.to(wide), head.bias, packed=head.weight.dtype is not wide)
         self._few = Int8(head.levels, head.scale, head.bias) if isinstance(head, Int8Weight) else None
         body = self._body
         self.pool = BlockPool(len(body.layers), body.kv_heads, body.dim, loaded.dtype, self.device, kv_budget)
@@ -156,8 +156,7 @@ class Runner:
         by the kernel that is the faster one for whole texts."""
         if self._few and not many:
             return self._few(hidden).log_softmax(-1)
-        logits = _in_tiles(lambda tile: F.linear(tile.to(self._head[0].dtype), *self._head), hidden)
-        return logits.float().log_softmax(-1)
+        return _in_tiles(self._head.product, hidden).float().log_softmax(-1)
 
     @torch.inference_mode()
     def values(self, hidden: torch.Tensor, head: ValueHead) -> torch.Tensor:

@@ -99,16 +99,27 @@ def _packed(levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor) ->
 
 
 class Dense:
-    """x [rows, in] times a weight [out, in], plus a bias."""
+    """x [rows, in] times a weight [out, in], plus a bias. `packed`: nobody else needs the weight, so that a CPU that
+    multiplies in fp32 may hold it in oneDNN's own order; on an AMD EPYC with AVX2 the products of 32 rows then take two
+    thirds of the time, the head's less than half."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None):
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, packed: bool = False):
         self.weight, self.bias = weight, None if bias is None else bias.to(weight.dtype)
+        self._packed = packed and weight.dtype is torch.float32 and weight.device.type == "cpu"
+        if self._packed:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, TILE)
 
     def __call__(self, x: torch.Tensor, now: Pass) -> torch.Tensor:
-        wide = x.to(self.weight.dtype)
         if len(now.texts) < 2:
-            return F.linear(wide, self.weight, self.bias).to(x.dtype)
-        return torch.cat([F.linear(wide[rows], self.weight, self.bias) for rows in now.texts]).to(x.dtype)
+            return self.product(x).to(x.dtype)
+        return torch.cat([self.product(x[rows]) for rows in now.texts]).to(x.dtype)
+
+    def product(self, x: torch.Tensor) -> torch.Tensor:
+        """Of all rows at once, in the weight's type."""
+        wide = x.to(self.weight.dtype)
+        if self._packed:
+            return torch.ops.mkldnn._linear_pointwise(wide, self.weight, self.bias, "none", [], "")
+        return F.linear(wide, self.weight, self.bias)
 
 
 class Int4:
@@ -117,7 +128,7 @@ class Int4:
 
     def __init__(self, levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor, bias: torch.Tensor | None):
         self.packed = _packed(levels, scale, minimum)
-        self.dense = Dense(dequantise(levels, scale, minimum).to(torch.bfloat16).to(product_type()), bias)
+        self.dense = Dense(dequantise(levels, scale, minimum).to(torch.bfloat16).to(product_type()), bias, packed=True)
         self.bias = bias
 
     def __call__(self, x: torch.Tensor, now: Pass) -> torch.Tensor:
