@@ -21,7 +21,9 @@ import subprocess
 import threading
 import time
 import urllib.request
+from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from http.client import HTTPException
 from pathlib import Path
@@ -261,23 +263,17 @@ class Container:
         code = self.outer.wait(10 * GRACE)
         return time.monotonic() - began, code
 
-    def begin(self, prompt: str) -> None:
-        """A run that is longer than the container lives, read as it goes on."""
-        data = {"data": [prompt, ["greedy", "best_of_n:n=4"], 0, 2000]}
+    def ask(self, prompt: str, tokens: int) -> Iterator[bytes]:
+        """Begin a run; what is read of it as it goes on."""
+        data = {"data": [prompt, ["greedy", "best_of_n:n=4"], 0, tokens]}
         asked = urllib.request.Request(
             f"{self.address}/gradio_api/call/compare", json.dumps(data).encode(), {"content-type": "application/json"}
         )
         with urllib.request.urlopen(asked) as answer:
             event = json.load(answer)["event_id"]
-
-        def read() -> None:
-            try:
-                with urllib.request.urlopen(f"{self.address}/gradio_api/call/compare/{event}") as stream:
-                    stream.read()
-            except (OSError, HTTPException):
-                pass  # the container was stopped
-
-        threading.Thread(target=read, daemon=True).start()
+        # The container may be stopped under it.
+        with suppress(OSError, HTTPException), urllib.request.urlopen(f"{asked.full_url}/{event}") as stream:
+            yield from stream
 
 
 def saved(database: Path) -> list[dict[str, Any]]:
@@ -298,14 +294,17 @@ def prove(image: Image, log: Path) -> None:
     ctypes.CDLL(None).unshare(NEW_NETWORK)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     database = image.root / image.environment["PLAYGROUND_DATABASE"].lstrip("/")
-    for turn in (1, 2):
+    for turn in (0, 1, 2):  # at first while it still reads the model
         container = Container(image, log)
         try:
             check("it becomes healthy without a network", True, f"after {container.wait_until_healthy():.0f} s")
             [first] = psutil.Process(container.outer.pid).children()
             check("it runs as the image's user", str(first.uids().real) == image.user != "0")
-            container.begin(f"Write a very long story about number {turn}.")
-            time.sleep(8)
+            if turn:
+                deque(container.ask("Hello!", 1))
+                story = container.ask(f"Write a very long story about number {turn}.", 2000)
+                threading.Thread(target=deque, args=(story,), daemon=True).start()
+                time.sleep(8)
             seconds, code = container.stop()
             check("it ends by itself in time after the stop signal", seconds < GRACE, f"{seconds:.1f} s, code {code}")
         finally:

@@ -33,6 +33,11 @@ class Memory:
         """Take adapters that have been trained since into the catalogue."""
         add_found_adapters(self.catalogue, self.settings.adapters)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a model is being read now."""
+        return self._loading.locked()
+
     def are_ready(self, *variants: str) -> bool:
         """Whether these variants are in memory."""
         return set(variants) <= self._ready

@@ -7,8 +7,10 @@ import html
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -283,14 +285,16 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     stock = Stock(Arena(playground), playground.settings.prepared_battles, busy) if playground.catalogue.arena else None
     # What Docker and Spaces send to end a server; runs under way are then saved as they are.
     signal.signal(signal.SIGTERM, _interrupt)
+    loading = ThreadPoolExecutor(1).submit(playground.memory.ensure, "reference", "aligned")
+    if stock:
+        loading.add_done_callback(lambda loaded: loaded.exception() or stock.start())
     try:
         _say_how_to_open(playground, address)
-        playground.memory.ensure("reference", "aligned")
-        if stock:
-            stock.start()
-        while page.is_running:
-            time.sleep(0.1)  # page.block_thread() would wait for open streams before anything is saved
-    except KeyboardInterrupt:  # also while the model is loading
+        while page.is_running:  # page.block_thread() would wait for open streams before anything is saved
+            if loading.done():
+                loading.result()  # without its models it serves nothing
+            time.sleep(0.1)
+    except KeyboardInterrupt:
         print("The server ends; runs under way are saved.", flush=True)
     finally:
         playground.snapshots.save()  # while the page closes: a server that is to end is not given long
@@ -302,4 +306,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         if trainings:
             trainings.close()
         playground.close()
+    if playground.memory.is_loading:
+        sys.stdout.flush()
+        os._exit(0)  # all is saved; who reads a model cannot be told to stop, and Python would wait for it
     return page, address
