@@ -277,6 +277,7 @@ def _add_ivg(evaluate: Commands) -> None:
     ivg.add_argument("--scorer", help="the value that beams and samples are chosen by (default: the task's own)")
     ivg.add_argument("--max-new-tokens", type=int, help="at most so many tokens an answer (default: the task's own)")
     ivg.add_argument("--weight", type=float, help="of the implicit value (default: EFT's)")
+    ivg.add_argument("--temperature", type=float, help="of all methods (default: EFT's)")
     for name, what in _SEARCH.items():
         ivg.add_argument(f"--{name}", type=int, help=f"{what} (default: CBS's)")
     add_json(ivg)
@@ -292,7 +293,7 @@ def _ivg(arguments: argparse.Namespace) -> None:
 
     _refuse_below_one(arguments, "limit", "seeds", "max_new_tokens")
     rows = drawn(read_texts(arguments.data, ("prompt",)), arguments.limit)
-    given = {name: value for name in ("weight", *_SEARCH) if (value := getattr(arguments, name)) is not None}
+    given = {name: value for name in ("weight", "temperature", *_SEARCH) if (value := getattr(arguments, name)) is not None}
     with service() as playground:
         found = evaluate_guidance(
             playground,
