@@ -17,6 +17,7 @@ from pathlib import Path
 
 import gradio as gr
 from gradio.routes import App
+from starlette.middleware.gzip import GZipMiddleware
 
 from playground.arena import Arena
 from playground.errors import UserError
@@ -251,7 +252,8 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         lets others add."""
         settings = playground.settings
         hosts = (*settings.space_hosts, *settings.hosts)
-        app.middleware_stack = guard = Guard(app.middleware_stack, page, host, hosts, settings.frames)
+        packed = GZipMiddleware(app.middleware_stack, compresslevel=5)  # Gradio leaves the page itself as it is
+        app.middleware_stack = guard = Guard(packed, page, host, hosts, settings.frames)
         playground.crowd.unread_since = guard.unread_since
         serve_card(app)
         serve_openai(app, playground, guard.reading)

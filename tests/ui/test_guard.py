@@ -107,6 +107,12 @@ def test_browsers_are_told_what_the_page_may_do_and_who_may_frame_it(client):
     assert "default-src 'self'" in told["content-security-policy"]
 
 
+def test_the_page_travels_packed(client):
+    answer = client.get("/", headers={"accept-encoding": "gzip"})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert int(answer.headers["content-length"]) < len(answer.content) / 3
+
+
 def test_a_forwarded_host_is_not_copied_into_the_page(client):
     assert "evil.example" not in client.get("/", headers={"x-forwarded-host": "evil.example"}).text
 
