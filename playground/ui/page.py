@@ -277,7 +277,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         quiet=not block,
     )
     if not block:
-        playground.memory.ensure("reference", "aligned")
+        playground.backend.load("reference", "aligned")
         return page, address
     busy = trainings.running if trainings else lambda: None
     stock = Stock(Arena(playground), playground.settings.prepared_battles, busy) if playground.catalogue.arena else None
@@ -285,7 +285,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         _say_how_to_open(playground, address)
-        playground.memory.ensure("reference", "aligned")
+        playground.backend.load("reference", "aligned")
         if stock:
             stock.start()
         while page.is_running:
