@@ -33,6 +33,7 @@ from playground.service.crowd import Crowd
 from playground.service.crowd import Limits as CrowdLimits
 from playground.service.local import Local
 from playground.service.methods import labels, list_methods, list_scorers, options_schema
+from playground.service.remote import Remote
 from playground.service.running import Continuation, LaneRun, Run
 from playground.service.snapshots import Snapshots
 from playground.settings import Settings
@@ -100,6 +101,19 @@ class Playground:
             backend.close()
         self.archive.close()
         self.database.close()
+
+    def replicate(self) -> None:
+        """From here on, let replicas write the lanes of runs if the settings say so. Raises UserError if there can be
+        none."""
+        if self.settings.engine == "ray":
+            try:
+                from playground.service import replicas  # needs Ray, which is no part of the base install
+            except ModuleNotFoundError as error:
+                raise UserError(
+                    f"PLAYGROUND_ENGINE is 'ray', but the package {error.name} is not installed; install what it needs: "
+                    "pip install -r requirements-ray.txt."
+                ) from None
+            self.backend = Remote(self.memory, replicas.start(self.settings, self.catalogue))
 
     def methods(self) -> list[dict[str, Any]]:
         """Every method with the JSON Schema of its options; models are listed as examples."""

@@ -1,7 +1,7 @@
 """Lanes that replicas write: both ends of the wire, whatever carries it (`Link`; that of Ray is in `replicas.py`).
 
 An order goes out with the weights that it needs, by their digests; records come back. If a replica dies, another one
-begins its lanes again: the same order gives the same tokens, so what was there stays until the new lane has come as far.
+begins its lanes again. The same order gives the same tokens, so what was there stays until the new lane is as far.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True)
 class RemoteOrder:
-    """An order as it goes out. learned: the variants that it asks, each with the parts of its folders in their order."""
+    """An order as it goes out. learned: the variants that it asks, each with the parts of its folders, in order."""
 
     id: str
     order: LaneOrder
@@ -284,7 +284,7 @@ class RemoteLane:
                 if self._is_written(changed):
                     return
             raise UserError(
-                f"{TRIES} replicas died while they wrote this lane; ask for fewer tokens, or fewer answers."
+                f"{TRIES} replicas died over this lane, one after another; ask for fewer tokens or answers."
             )
         except Exception as error:  # whatever it is, nobody may wait for ever
             if isinstance(error, UserError):
@@ -292,7 +292,7 @@ class RemoteLane:
             else:
                 log.exception("a lane was lost")
                 self._end(
-                    "failed", error, "Something went wrong on the way to the replicas; the server's log says what."
+                    "failed", error, "Something went wrong between page and replicas; the server's log says what."
                 )
         finally:
             ended()
@@ -300,6 +300,7 @@ class RemoteLane:
     def _is_written(self, changed: Callable[[], None]) -> bool:
         """Follow the lane on one replica. Returns whether it has ended; not if the replica died."""
         tokens: list[Any] = []
+        taken = False
         try:
             for update in self._link.write(self._order):
                 if update.record:
@@ -310,8 +311,9 @@ class RemoteLane:
                     if update.failure:
                         self._end("failed", update.failure, str(update.failure))
                     return True
-                if self._stopping:  # told before a replica had it
+                if self._stopping and not taken:  # it was told to stop before this replica had it
                     self._link.stop(self._order.id)
+                taken = True
                 changed()
         except self._link.lost as error:
             log.warning("A replica died (%s).", type(error).__name__)

@@ -237,6 +237,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     playground = playground or Playground(progress=bar)
     if playground.settings.mcp and not find_spec("mcp"):
         raise UserError("PLAYGROUND_MCP is set, but the package mcp is not installed; install it: pip install 'mcp<2'.")
+    playground.replicate()
     playground.snapshots.start()
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
