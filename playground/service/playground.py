@@ -110,7 +110,7 @@ class Playground:
                 from playground.service import replicas  # needs Ray, which is no part of the base install
             except ModuleNotFoundError as error:
                 raise UserError(
-                    f"PLAYGROUND_ENGINE is 'ray', but the package {error.name} is not installed; install what it needs: "
+                    f"PLAYGROUND_ENGINE is 'ray', but the package {error.name} is not installed; install it: "
                     "pip install -r requirements-ray.txt."
                 ) from None
             self.backend = Remote(self.memory, replicas.start(self.settings, self.catalogue))

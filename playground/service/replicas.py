@@ -116,6 +116,7 @@ def start(settings: Settings, catalogue: Catalogue) -> RayLink:
         ),
     )
     sent = replace(settings, secret=None, owner_token=None, api_key=None)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         serve.start(proxy_location="Disabled")
         handle = serve.run(deployment.bind(sent, catalogue), name=APP, route_prefix=None)
