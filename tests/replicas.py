@@ -32,16 +32,25 @@ SMALLER = {
     "aspire": "beams=4",
 }
 """Options that make a method's lane shorter; RAIN's ends by its search, not by the clock."""
-PROMPTS, TOKENS, SEED = 20, 20, 7
+TOKENS, SEED = 20, 7
+MORE = (
+    "Name three rivers.",
+    "What is a comet?",
+    "How do I boil an egg?",
+    "Tell me a joke.",
+    "Who wrote Faust?",
+    "Why?",
+)
+"""Prompts beside the fourteen of the arena's pool."""
 BATTLES = 6
 AT_ONCE = 4
 """Runs that are under way at once."""
 
 
 def requests(playground: Playground) -> list[RunRequest]:
-    """Every method on the first prompts of the arena's pool."""
+    """Every method on twenty prompts."""
     lanes = [LaneRequest.parse(f"{name}:{SMALLER.get(name, '')}".rstrip(":")) for name in DECODERS]
-    prompts = [prompt.text for prompt in playground.catalogue.arena.prompts[:PROMPTS]]
+    prompts = [*(prompt.text for prompt in playground.catalogue.arena.prompts), *MORE]
     shared = {"seed": SEED, "max_new_tokens": TOKENS}
     return [
         RunRequest.checked(prompt=prompt, lanes=lanes[first : first + 6], **shared)

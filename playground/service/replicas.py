@@ -5,6 +5,7 @@ The one module that imports Ray; it is loaded only if PLAYGROUND_ENGINE is ray.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
