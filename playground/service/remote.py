@@ -66,7 +66,7 @@ class Prepared:
 @dataclass(frozen=True)
 class Update:
     """A lane as it is now. The first `kept` tokens of its detail were sent before, and are left out. The last update is
-    whole, with what went wrong, if anything did."""
+    whole, with what went wrong, if anything did; the first says only that a replica has taken the lane."""
 
     record: LaneRecord | None
     kept: int = 0
@@ -129,6 +129,7 @@ class Replica:
         lane.begin(changed.set, ended)
         self._lanes[order.id] = lane
         try:
+            yield Update(None)  # it can be told to stop from here on
             while not over.wait(UPDATE_SECONDS):
                 changed.wait(1.0)
                 changed.clear()
