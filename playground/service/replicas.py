@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -33,7 +34,7 @@ MOST_LANES = 96
 """Lanes that one replica takes. Those that wait do so in its engine, where people take turns; Serve's line has none."""
 SHARED_BYTES = 256 << 20
 """Memory for what is passed around on a cluster that is started here: weights, a few megabytes each."""
-STOP_SECONDS = 5.0
+STOP_SECONDS = REACH_SECONDS = 5.0
 
 
 class ServedReplica(Replica):
@@ -72,33 +73,22 @@ class RayLink:
             self._handle.broadcast("stop", id).results(timeout_s=STOP_SECONDS, return_exceptions=True)
 
     def close(self) -> None:
-        serve.delete(APP)
-        if self._own:
-            serve.shutdown()
+        if not self._own:
+            serve.delete(APP)
         ray.shutdown()
 
 
 def start(settings: Settings, catalogue: Catalogue) -> RayLink:
     """Start the replicas, on the cluster that RAY_ADDRESS names or on one of this machine, and wait until the first
     have their models. Raises UserError if there is no such cluster, or a replica cannot start."""
-    address, (least, most) = os.environ.get("RAY_ADDRESS"), settings.replicas
-    if address:
-        options = {"address": address}
+    least, most = settings.replicas
+    address = os.environ.get("RAY_ADDRESS")
+    _join(address, cpus=most * settings.replica_cpus)
+    if least == most:
+        count = {"num_replicas": least}
     else:
-        cpus = max(os.cpu_count() or 1, most * settings.replica_cpus)
-        options = {
-            "address": "local",
-            "num_cpus": cpus,
-            "object_store_memory": SHARED_BYTES,
-            "include_dashboard": False,
-        }
-    try:
-        ray.init(**options, configure_logging=False, log_to_driver=False)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"The cluster {shown(address)} in RAY_ADDRESS" if address else "Ray on this machine"
-        raise UserError(
-            f"{where} does not answer ({_first_line(error)}); start one with ray start --head, or unset RAY_ADDRESS."
-        ) from None
+        scaling = {"min_replicas": least, "max_replicas": most, "target_ongoing_requests": LANES}
+        count = {"autoscaling_config": scaling}
     deployment = serve.deployment(
         ServedReplica,
         name="replica",
@@ -108,13 +98,7 @@ def start(settings: Settings, catalogue: Catalogue) -> RayLink:
             "num_gpus": settings.replica_gpus,
             "runtime_env": {"env_vars": {"PYTHONPATH": str(ROOT)}},
         },
-        **(
-            {"num_replicas": least}
-            if least == most
-            else {
-                "autoscaling_config": {"min_replicas": least, "max_replicas": most, "target_ongoing_requests": LANES},
-            }
-        ),
+        **count,
     )
     sent = replace(settings, secret=None, owner_token=None, api_key=None)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -122,9 +106,29 @@ def start(settings: Settings, catalogue: Catalogue) -> RayLink:
         serve.start(proxy_location="Disabled")
         handle = serve.run(deployment.bind(sent, catalogue), name=APP, route_prefix=None)
     except RuntimeError as error:
-        raise UserError(f"The replicas could not be started: {_first_line(error)}") from None
+        ray.shutdown()
+        raise UserError(f"The replicas could not be started ({_first_line(error)}); Ray's logs say more.") from None
     return RayLink(handle, own=not address)
 
 
+def _join(address: str | None, cpus: int) -> None:
+    """Join the cluster at this address, or start one here with so many cores, as Ray counts them. Raises UserError."""
+    quiet = {"configure_logging": False, "log_to_driver": False}
+    try:
+        if not address:
+            own = {"num_cpus": max(cpus, os.cpu_count() or 1), "object_store_memory": SHARED_BYTES}
+            ray.init("local", include_dashboard=False, **own, **quiet)
+            return
+        host, _, port = address.rpartition(":")
+        if host:  # Ray itself would try for minutes
+            socket.create_connection((host.rpartition("/")[2], int(port)), REACH_SECONDS).close()
+        ray.init(address, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        where = f"The cluster {shown(address)} in RAY_ADDRESS" if address else "Ray on this machine"
+        raise UserError(
+            f"{where} does not answer ({_first_line(error)}); start one with ray start --head, or unset RAY_ADDRESS."
+        ) from None
+
+
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return str(error).strip().partition("\n")[0]
