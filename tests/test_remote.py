@@ -70,7 +70,8 @@ def through(thing):
 def far(tmp_path_factory):
     """A service whose lanes replicas write; its own models are not loaded."""
     folder = tmp_path_factory.mktemp("far")
-    settings = Settings(catalogue=make_catalogue(folder), database=":memory:", precision="fp32", kv_megabytes=32)
+    catalogue = make_catalogue(folder)
+    settings = Settings(catalogue, folder / "cache", ":memory:", precision="fp32", kv_megabytes=32)
     playground = Playground(settings)
     playground.backend = Remote(playground.memory, Wire(settings))
     yield playground

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -101,7 +102,8 @@ class Replica:
     def __init__(self, settings: Settings, catalogue: Catalogue, fetch: Callable[[Any], Files]):
         self.local, self._fetch = Local(settings, catalogue), fetch
         self.local.load(*FIRST)
-        self._folder = tempfile.TemporaryDirectory(prefix="replica-")
+        self._folder = settings.cache / "weights"
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._taking = threading.Lock()
         self._lanes = {}
 
@@ -153,7 +155,6 @@ class Replica:
 
     def close(self) -> None:
         self.local.close()
-        self._folder.cleanup()
 
     def _prepare(self, order: RemoteOrder):
         with self._taking:
@@ -165,11 +166,16 @@ class Replica:
 
     def _folder_of(self, part: Part) -> Path:
         """The folder of a part here, fetched if it is new."""
-        folder = Path(self._folder.name) / part.digest
+        folder = self._folder / part.digest
         if not folder.exists():
+            new = Path(tempfile.mkdtemp(dir=self._folder))
             for name, content in self._fetch(part.place).items():
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_bytes(content)
+                (new / name).parent.mkdir(exist_ok=True)
+                (new / name).write_bytes(content)
+            try:
+                new.rename(folder)
+            except OSError:  # another replica on this machine was first
+                shutil.rmtree(new)
         return folder
 
 
