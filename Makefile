@@ -5,6 +5,7 @@
 # make bench-llama  measure llama.cpp's step beside ours, with llama-cpp-python built in build/llama (minutes)
 # make space    put what a Hugging Face Space gets into build/space
 # make container          prove the Dockerfile in a clean chroot, as root, where no container engine is at hand
+# make ray      as make run, with two replicas on Ray Serve;  make ray-check  prove them against one engine (minutes)
 # make hostile  send a thousand hostile inputs to a server and the command line
 # make pictures           run the page and take the pictures in the README and the docs
 # make figures draw the figures of docs/aspire.md and docs/ivg.md
@@ -18,7 +19,7 @@ PYTHON ?= python3
 DATA ?= ../shared/data
 BIN := .venv/bin
 
-.PHONY: run setup test lint bench bench-llama space container hostile pictures figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
+.PHONY: ray ray-check run setup test lint bench bench-llama space container hostile pictures figures browser recorded opening careful-adapter evaluator-adapter answers-adapter values-adapters
 
 run: setup
 	$(BIN)/python app.py
@@ -75,6 +76,16 @@ container: .venv/.tested
 	rm -rf build/container
 	mkdir -p build
 	$(BIN)/python -m tests.container build/container --build-arg TORCH=$(TORCH_BUILD)
+
+.venv/.replicated: .venv/.installed requirements-ray.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-ray.txt
+	@touch $@
+
+ray: setup .venv/.replicated
+	PLAYGROUND_ENGINE=ray $(BIN)/python app.py
+
+ray-check: setup .venv/.replicated
+	$(BIN)/python -m tests.replicas
 
 hostile: .venv/.tested setup
 	$(BIN)/python -m tests.hostile

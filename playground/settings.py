@@ -29,6 +29,24 @@ def _number(name: str, default: int, least: int) -> int:
     return int(text)
 
 
+def _one_of(name: str, *choices: str) -> str:
+    """One of these, the first by default."""
+    text = os.environ.get(name) or choices[0]
+    if text not in choices:
+        raise UserError(f"{name} is {shown(text)}; it must be one of: {', '.join(choices)}.")
+    return text
+
+
+def _range(name: str, default: str) -> tuple[int, int]:
+    """From 1 on; one number is both."""
+    text = os.environ.get(name) or default
+    least, dash, most = text.partition("-")
+    numbers = [int(part) for part in (least, most if dash else least) if part.isdecimal()]
+    if len(numbers) != 2 or not 1 <= numbers[0] <= numbers[1]:
+        raise UserError(f"{name} is {shown(text)}; it must be a number of at least 1, or a range such as 1-8.")
+    return numbers[0], numbers[1]
+
+
 def _token(name: str) -> str | None:
     """A token that nobody guesses: nothing counts the tries."""
     text = os.environ.get(name) or None
@@ -115,6 +133,13 @@ class Settings:
     """What voters agree to; {licence} stands for the licence."""
     prepared_battles: int = field(default_factory=lambda: _number("PLAYGROUND_PREPARED", 3, 0))
     """How many battles of the arena are kept ready for those who come next; 0: each is written when it is asked for."""
+    engine: str = field(default_factory=lambda: _one_of("PLAYGROUND_ENGINE", "local", "ray"))
+    """What writes the lanes of the page: this process, or replicas that Ray Serve runs."""
+    replicas: tuple[int, int] = field(default_factory=lambda: _range("PLAYGROUND_REPLICAS", "2"))
+    """How many replicas there are, at least and at most."""
+    replica_cpus: int = field(default_factory=lambda: _number("PLAYGROUND_REPLICA_CPUS", 1, 1))
+    replica_gpus: int = field(default_factory=lambda: _number("PLAYGROUND_REPLICA_GPUS", 0, 0))
+    """What each replica has of the machines."""
     max_lanes_at_once: int = field(default_factory=lambda: _number("PLAYGROUND_MAX_LANES", 24, 1))
 
     @property

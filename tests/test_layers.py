@@ -176,6 +176,11 @@ def test_gradio_stays_in_the_ui_and_torch_out_of_it():
             assert "import torch" not in text, path
 
 
+def test_ray_stays_in_its_one_module():
+    importing = {path.name for path in FILES if re.search(r"^\s*(import|from) ray\b", path.read_text(), re.MULTILINE)}
+    assert importing == {"replicas.py"}
+
+
 def test_every_module_says_what_it_is_for():
     for path in FILES:
         assert ast.get_docstring(ast.parse(path.read_text())), path

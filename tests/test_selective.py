@@ -78,7 +78,7 @@ def test_a_calibration_holds_for_its_own_score_alone(selective, tiny, monkeypatc
         **{"beams": 3, "n": 9, "wanted": {"accuracy": 0.7}, "curves": {"m": POINTS}},
         **POINTS[3].model_dump(),
     )
-    monkeypatch.setattr(tiny, "calibration", lambda variant: found)
+    monkeypatch.setattr(tiny.local, "calibration", lambda variant: found)
     assert selective.calibration(OPTIONS) == found
     for other in ({"alpha": 0.5}, {"variant": "reference"}, {"variant": "0.5*answers"}, {"variant": "nobody"}):
         assert selective.calibration(OPTIONS | other) is None, other

@@ -293,7 +293,8 @@ def _ivg(arguments: argparse.Namespace) -> None:
 
     _refuse_below_one(arguments, "limit", "seeds", "max_new_tokens")
     rows = drawn(read_texts(arguments.data, ("prompt",)), arguments.limit)
-    given = {name: value for name in ("weight", "temperature", *_SEARCH) if (value := getattr(arguments, name)) is not None}
+    asked = {name: getattr(arguments, name) for name in ("weight", "temperature", *_SEARCH)}
+    given = {name: value for name, value in asked.items() if value is not None}
     with service() as playground:
         found = evaluate_guidance(
             playground,

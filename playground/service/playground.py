@@ -12,13 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from playground.branch.lane import Draft, Lane, Limits
+from playground.branch.lane import Draft
 from playground.decoders.base import policies, readers
-from playground.engine.engine import Engine, Owner, Task
+from playground.engine.engine import Owner
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress, no_progress
 from playground.models.specs import Catalogue, VariantSpec, kinds_in, read_catalogue, told_by_training
@@ -27,13 +26,14 @@ from playground.record import LaneRecord, RunRecord
 from playground.requests import LaneRequest, PromptRequest, RunRequest
 from playground.scorers import ScorerChoice
 from playground.scorers.p_correct import PROMPT
-from playground.service import calibration
 from playground.service.archive import Archive
+from playground.service.backend import Backend, LaneOrder
 from playground.service.calibration import Calibration
 from playground.service.crowd import Crowd
 from playground.service.crowd import Limits as CrowdLimits
-from playground.service.memory import Memory
+from playground.service.local import Local
 from playground.service.methods import labels, list_methods, list_scorers, options_schema
+from playground.service.remote import Remote
 from playground.service.running import Continuation, LaneRun, Run
 from playground.service.snapshots import Snapshots
 from playground.settings import Settings
@@ -52,8 +52,9 @@ class Playground:
         self.catalogue: Catalogue = read_catalogue(self.settings.catalogue)
         self.database = Connection(self.settings.database)
         self.archive = Archive(self.database)
-        self.engine = Engine(self.settings.max_lanes_at_once)
-        self.memory = Memory(self.settings, self.catalogue, self.engine, progress)
+        self.local = Local(self.settings, self.catalogue, progress)
+        self.memory, self.engine = self.local.memory, self.local.engine
+        self.backend: Backend = self.local
         self.crowd = Crowd(CrowdLimits(at_once=self.settings.max_lanes_at_once))
         self.snapshots = Snapshots(self.database, self.settings)
         self.owner_token = self.settings.owner_token or secrets.token_urlsafe()
@@ -96,9 +97,23 @@ class Playground:
 
     def close(self) -> None:
         self.snapshots.close()
-        self.engine.close()
+        for backend in {self.backend, self.local}:
+            backend.close()
         self.archive.close()
         self.database.close()
+
+    def replicate(self) -> None:
+        """From here on, let replicas write the lanes of runs if the settings say so. Raises UserError if there can be
+        none."""
+        if self.settings.engine == "ray":
+            try:
+                from playground.service import replicas  # needs Ray, which is no part of the base install
+            except ModuleNotFoundError as error:
+                raise UserError(
+                    f"PLAYGROUND_ENGINE is 'ray', but the package {error.name} is not installed; install it: "
+                    "pip install -r requirements-ray.txt."
+                ) from None
+            self.backend = Remote(self.memory, replicas.start(self.settings, self.catalogue))
 
     def methods(self) -> list[dict[str, Any]]:
         """Every method with the JSON Schema of its options; models are listed as examples."""
@@ -115,18 +130,12 @@ class Playground:
         return [(label, name) for name, label in labels(list_scorers(self.catalogue)).items()]
 
     def is_ready_for(self, lanes: Iterable[LaneRequest]) -> bool:
-        """Whether all that these lanes ask is in memory. Raises UserError for a model that is unknown."""
-        return all(
-            self.memory.are_ready(*self.memory.variants_of(*policies(lane.options)))
-            and self.memory.are_readers_ready(*readers(lane.options))
-            for lane in lanes
-        )
+        """Whether these lanes would begin at once. Raises UserError for a model that is unknown."""
+        return self.backend.is_ready_for(lanes)
 
     def load_for(self, lanes: Iterable[LaneRequest], progress: Progress) -> None:
-        """Bring all that these lanes ask into memory. Raises UserError."""
-        for lane in lanes:
-            self.memory.ensure(*self.memory.variants_of(*policies(lane.options)), progress=progress)
-            self.memory.ensure_readers(*readers(lane.options), progress=progress)
+        """Make ready all that these lanes ask. Raises UserError."""
+        self.backend.load_for(lanes, progress)
 
     def start(
         self,
@@ -138,88 +147,23 @@ class Playground:
     ) -> Run:
         """Begin a run of `owner` and return at once (but for the loading of models). A request of one lane may be a
         `continuation`: then the lanes that stand are lanes of this run, too. Raises UserError if it cannot begin."""
-        lanes = [self.prepare(request, lane, progress) for lane in request.lanes]
-        shown = lanes
-        if continuation:
-            [new] = lanes
-            new.lane.known = continuation.known
-            new.lane.detail["fork"] = {"lane": continuation.parent, "at": continuation.at}
-            new.lane.begun()
-            shown = continuation.around(new)
-        run = Run(request, shown, origin)
+        known, fork = (continuation.known, continuation.fork) if continuation else ((), None)
+        orders = [LaneOrder(request, lane, owner, known, fork) for lane in request.lanes]
+        lanes = [self.backend.prepare(order, progress) for order in orders]
+        run = Run(request, continuation.around(*lanes) if continuation else lanes, origin)
         run.on_over = lambda over: self.archive.keep(over, self._is_kept)
         self._running[run.id] = run
-
-        def end_of(lane: LaneRun):
-            def ended(task: Task) -> None:
-                lane.ended(task)
-                run.lane_ended()
-
-            return ended
-
         for lane in lanes:
-            lane.lane.listener = run.note
-            lane.task = self.engine.submit(lane.asking(), lane.cost, end_of(lane), owner, lane.options.branches)
+            lane.begin(run.note, run.lane_ended)
         return run
 
     def _is_kept(self, run: Run) -> None:
         self._running.pop(run.id, None)
         run.close()
 
-    def prepare(self, request: RunRequest, wanted: LaneRequest, progress: Progress | None = None) -> LaneRun:
-        """One lane of a request, ready to be submitted to the engine. Raises UserError if it cannot run."""
-        variants, lane = self._lane(
-            request, wanted.method, policies(wanted.options), readers(wanted.options), wanted.begin, progress
-        )
-        return LaneRun(wanted, lane, {variant: self.memory.fingerprint(variant) for variant in variants})
-
-    def _lane(
-        self,
-        request: PromptRequest,
-        subject: str,
-        asked: Iterable[Policy],
-        read_by: Iterable[str],
-        begin: tuple[int, ...] | str = (),
-        progress: Progress | None = None,
-    ) -> tuple[tuple[str, ...], Lane]:
-        """A lane, and the variants behind the policies it asks, which are made ready. `subject` names it in errors."""
-        memory, room = self.memory, request.max_new_tokens
-        variants = memory.variants_of(*asked)
-        if not variants:
-            raise UserError(f"{subject} names no model; give it an option of type Policy.")
-        memory.ensure(*variants, progress=progress)
-        memory.ensure_readers(*read_by, progress=progress)
-        memory.check_one_tokenizer(subject, variants)
-        first = memory.model_of(variants[0])
-
-        @cache
-        def encode(variant: str) -> list[int]:
-            return memory.encode(variant, request.prompt, room, "The prompt", request.system, request.earlier)
-
-        for variant in variants:
-            encode(variant)
-        lane = Lane(
-            encode=encode,
-            tokenizer=first.tokenizer,
-            end_ids=first.end_ids,
-            limits=Limits(room, request.stop),
-            seed=request.seed,
-            prompt=request.conversation,
-            ask=partial(memory.encode, room=room, what="A question about the answer"),
-            resolve=self.catalogue.resolve,
-            calibrated=self._threshold,
-        )
-        lane.begin = tuple(lane.ids(begin)) if isinstance(begin, str) else begin
-        known = first.model.config.vocab_size
-        if any(token >= known for token in lane.begin):
-            raise UserError(
-                f"The answer begins with token {max(lane.begin)}, but the model knows {known:,} tokens only."
-            )
-        if len(lane.begin) > room:
-            raise UserError(
-                f"The answer begins with {len(lane.begin):,} tokens, over its limit of {room:,}; raise the limit."
-            )
-        return variants, lane
+    def prepare(self, request: PromptRequest, wanted: LaneRequest, owner: Owner = ()) -> LaneRun:
+        """One lane of a request for the engine of this process. Raises UserError if it cannot run."""
+        return self.local.prepare(LaneOrder(request, wanted, owner))
 
     def compare(
         self,
@@ -243,14 +187,14 @@ class Playground:
         watch: Progress = no_progress,
         owner: Owner = (),
     ) -> Iterator[LaneRecord]:
-        """Many lanes, each (prompt, lane, seed), in shared batches; the lanes' results in order, as they come.
-        Nothing is saved. Left early, what is still to do is stopped."""
+        """Many lanes, each (prompt, lane, seed), in shared batches of this process; their results in order, as they
+        come. Nothing is saved. Left early, what is still to do is stopped."""
         works: deque[LaneRun] = deque()
         try:
             for prompt, lane, seed in jobs:
                 request = RunRequest.checked(prompt=prompt, lanes=[lane], max_new_tokens=max_new_tokens, seed=seed)
-                work = self.prepare(request, lane)
-                work.task = self.engine.submit(work.asking(), work.cost, work.ended, owner, work.options.branches)
+                work = self.prepare(request, lane, owner)
+                work.begin()
                 works.append(work)
             for done in range(1, len(jobs) + 1):
                 work = works.popleft()
@@ -259,7 +203,7 @@ class Playground:
                 yield work.result()
         finally:
             for work in works:
-                work.task.stop()
+                work.stop()
 
     def scores(
         self,
@@ -274,7 +218,8 @@ class Playground:
         choice, writer, tasks = ScorerChoice(scorer), Policy(variant), []
         for prompt, response in texts:
             request = PromptRequest.checked(prompt=prompt, max_new_tokens=1)
-            _, lane = self._lane(request, choice.name, (writer, *policies(choice.options)), readers(choice.options))
+            asked = writer, *policies(choice.options)
+            _, lane = self.local.lane(request, choice.name, asked, readers(choice.options))
             ids = lane.ids(response)
             given = Draft(lane, 0, token_ids=[*ids, lane.tokenizer.eos_token_id] if ids else [], text=response)
             tasks.append(self.engine.submit(choice.run(lane, writer, [given], soft)))
@@ -314,30 +259,11 @@ class Playground:
 
     def calibration(self, variant: str) -> Calibration | None:
         """What was found of a variant's confidence, if it was found for the weights that it has now."""
-        folder = self.catalogue.variant(variant).folder_of(PROMPT)
-        found = calibration.read(folder) if folder else None
-        if found:
-            self.memory.ensure(variant)
-            if found.fingerprint != (now := self.memory.fingerprint(variant)):
-                log.warning(
-                    "The calibration in %s is not used: it was made for %s, and %s is now %s. Run calibrate again.",
-                    folder,
-                    found.fingerprint,
-                    variant,
-                    now,
-                )
-                return None
-        return found
+        return self.local.calibration(variant)
 
     def calibration_for(self, policy: Policy, alpha: float, evaluation: str) -> Calibration | None:
         """The same of a policy with these options of its confidence; mixtures have none."""
-        policy = self.catalogue.resolve(policy)
-        found = self.calibration(policy.names[0]) if policy.plain else None
-        return found if found and (found.alpha, found.evaluation) == (alpha, evaluation) else None
-
-    def _threshold(self, policy: Policy, alpha: float, evaluation: str) -> float | None:
-        found = self.calibration_for(policy, alpha, evaluation)
-        return found.threshold if found else None
+        return self.local.calibration_for(policy, alpha, evaluation)
 
     def open_run(self, run_id: str) -> RunRecord:
         """A run by its id, whether it is still going on or saved. Raises UserError."""

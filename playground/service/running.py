@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,24 +14,41 @@ from playground import __version__
 from playground.branch.lane import Draft, Lane
 from playground.decoders import decoder
 from playground.decoders.base import decode
-from playground.engine.engine import Asking, Stopped, Task
+from playground.engine.engine import Asking, Engine, Owner, Stopped, Task
 from playground.errors import UserError
-from playground.record import LaneRecord, RunRecord
+from playground.record import Fork, LaneRecord, RunRecord
 from playground.requests import LaneRequest, RunRequest
+from playground.service.backend import LaneAtWork
 from playground.types import Cost
 
 
 class LaneRun:
-    """One lane of a run, watched while it works. Written by the engine's worker, read by anyone."""
+    """One lane at work in an engine (see `backend.LaneAtWork`). Written by the engine's worker, read by anyone."""
 
-    def __init__(self, request: LaneRequest, lane: Lane, models: dict[str, str]):
+    def __init__(self, request: LaneRequest, lane: Lane, models: dict[str, str], engine: Engine, owner: Owner = ()):
         self.method, self.options, self.lane, self.models = request.method, request.options, lane, models
+        self.engine, self.owner = engine, owner
         self.task: Task | None = None
         self.error: str | None = None
 
     def asking(self) -> Asking:
         """The decoder at work in this lane."""
         return decode(decoder(self.method), self.lane, self.options)
+
+    def begin(self, changed: Callable[[], None] = lambda: None, ended: Callable[[], None] = lambda: None) -> None:
+        """Submit it to the engine. `changed` is called whenever a draft has grown, `ended` once."""
+
+        def over(task: Task) -> None:
+            self.ended(task)
+            ended()
+
+        self.lane.listener = lambda draft: changed()
+        self.task = self.engine.submit(self.asking(), self.cost, over, self.owner, self.options.branches)
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What the method raised, if it failed."""
+        return self.task.error if self.task and self.error else None
 
     @property
     def status(self) -> str:
@@ -114,11 +131,16 @@ class Continuation:
     at: int
 
     @property
+    def fork(self) -> Fork:
+        """What the record of the new lane says of it."""
+        return {"lane": self.parent, "at": self.at}
+
+    @property
     def known(self) -> tuple[dict[str, Any], ...]:
         """The records of the tokens that need not be written again."""
         return tuple(self.lanes[self.parent][0]["detail"]["tokens"][: self.at])
 
-    def around(self, lane: LaneRun) -> list[LaneRun | KeptLane]:
+    def around(self, lane: LaneAtWork) -> list[LaneAtWork | KeptLane]:
         """All lanes of the run; what names a lane behind the new one by its number names the same lane still."""
         place = self.parent + 1
         kept = [KeptLane(_moved(record, place), run_id) for record, run_id in self.lanes]
@@ -135,19 +157,20 @@ def _moved(lane: LaneRecord, place: int) -> LaneRecord:
 class Run:
     """A run under way or ended. `watch` yields whenever something may have changed, until it has ended."""
 
-    def __init__(self, request: RunRequest, lanes: list[LaneRun | KeptLane], origin: str):
+    def __init__(self, request: RunRequest, lanes: list[LaneAtWork | KeptLane], origin: str):
         self.id = secrets.token_hex(5)
         self.created = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.request, self.lanes, self.origin = request, lanes, origin
         self._changed = threading.Event()
         self._over = threading.Event()
-        self._open = sum(isinstance(lane, LaneRun) for lane in lanes)
+        self._open = sum(not isinstance(lane, KeptLane) for lane in lanes)
         self._ended = False
         self.notice: str | None = None
         self._count = threading.Lock()
         self.on_over = Run.close
 
-    def note(self, draft: Draft) -> None:
+    def note(self) -> None:
+        """One of its lanes has grown."""
         self._changed.set()
 
     def lane_ended(self) -> None:

@@ -240,6 +240,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     playground = playground or Playground(progress=bar)
     if playground.settings.mcp and not find_spec("mcp"):
         raise UserError("PLAYGROUND_MCP is set, but the package mcp is not installed; install it: pip install 'mcp<2'.")
+    playground.replicate()
     playground.snapshots.start()
     trainings = Trainings(playground.settings) if playground.settings.training else None
     page = build(playground, trainings)
@@ -281,13 +282,13 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         quiet=not block,
     )
     if not block:
-        playground.memory.ensure("reference", "aligned")
+        playground.backend.load("reference", "aligned")
         return page, address
     busy = trainings.running if trainings else lambda: None
     stock = Stock(Arena(playground), playground.settings.prepared_battles, busy) if playground.catalogue.arena else None
     # What Docker and Spaces send to end a server; runs under way are then saved as they are.
     signal.signal(signal.SIGTERM, _interrupt)
-    loading = ThreadPoolExecutor(1).submit(playground.memory.ensure, "reference", "aligned")
+    loading = ThreadPoolExecutor(1).submit(playground.backend.load, "reference", "aligned")
     if stock:
         loading.add_done_callback(lambda loaded: loaded.exception() or stock.start())
     try:

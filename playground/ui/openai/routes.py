@@ -77,7 +77,7 @@ class _Choice:
         """Of a run that is over. Raises UserError if its lane failed."""
         [lane] = self.run.lanes
         if lane.error:
-            raise Refused(lane.error, 400 if isinstance(lane.task.error, UserError) else 500)
+            raise Refused(lane.error, 400 if isinstance(lane.failure, UserError) else 500)
         return self.run.result()
 
     def text(self) -> tuple[LaneRecord, str]:
