@@ -4,6 +4,7 @@ const searches = () => element.querySelector('.searches');
 const lanes = [];          // one record of DOM nodes per lane
 let shownRun = null;       // its id; of the opening, whose lanes are of several runs, OPENING
 const OPENING = 'opening';
+let stood = 0;             // px: the height of the last lanes with their dial
 let shownPrompt = '';
 let awaited = null;        // the lane that was asked to go on: the next run is this one with a branch beside it
 const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
@@ -381,6 +382,8 @@ function drawLane(lane, data) {
 function drawNote(words, share) {
   lanes.length = 0; shownRun = null;
   const note = make('p', 'empty', words);
+  // It takes the room of the lanes that it replaces: nothing below jumps.
+  note.style.minHeight = `${stood}px`;
   if (share !== undefined) {
     const done = make('progress');
     done.max = 1; done.value = share;
@@ -434,6 +437,7 @@ function draw() {
   if (!board()) return;
   const after = element.querySelector('.after'), opening = element.querySelector('.opening');
   const asked = new URLSearchParams(window.location.search).has('run');
+  if (lanes.length) stood = Math.round(board().getBoundingClientRect().bottom - element.getBoundingClientRect().top);
   opening.hidden = !value?.opening || asked;
   after.hidden = !(value?.lanes || (value?.opening && !asked)) || value.status === 'running';
   if (!after.firstChild) after.append(...shareButtons(), saveButton());
