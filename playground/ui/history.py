@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from playground.decoders import DECODERS
 from playground.errors import UserError
 from playground.service import Playground
 from playground.ui.board import DataView
@@ -59,4 +61,12 @@ class HistoryTab:
     def rows(self, search: str, visitor: str) -> list[dict[str, Any]]:
         """The newest runs; on a public server only those of this browser."""
         origin = self.origin_of(visitor) if self.playground.settings.public else None
-        return self.playground.archive.recent(origin, search or "")
+        return [
+            run | {"methods": _titles(run["methods"])} for run in self.playground.archive.recent(origin, search or "")
+        ]
+
+
+def _titles(methods: str) -> str:
+    """Names of methods as people know them, "Greedy, DeRa × 2"; those of a plug-in that has gone stay as they are."""
+    counts = Counter(DECODERS[name].title if name in DECODERS else name for name in methods.split(", "))
+    return ", ".join(title if count == 1 else f"{title} × {count}" for title, count in counts.items())
