@@ -26,11 +26,12 @@ from playground.requests import LaneRequest
 from playground.service.backend import LaneOrder
 from playground.service.local import Local
 from playground.service.memory import Memory
+from playground.service.running import LaneRun
 from playground.settings import Settings
 
 log = logging.getLogger(__name__)
-FIRST = ("reference", "aligned")
-"""The variants that a replica has in memory before it takes lanes."""
+FIRST = "reference"
+"""The variant whose model a replica has in memory before it takes lanes."""
 UPDATE_SECONDS = 0.03
 """Time between two updates of a lane, at least; at most a second."""
 TRIES = 3
@@ -101,11 +102,12 @@ class Replica:
 
     def __init__(self, settings: Settings, catalogue: Catalogue, fetch: Callable[[Any], Files]):
         self.local, self._fetch = Local(settings, catalogue), fetch
-        self.local.load(*FIRST)
+        if not catalogue.variant(FIRST).folders:  # what it has learned comes with the orders
+            self.local.load(FIRST)
         self._folder = settings.cache / "weights"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._taking = threading.Lock()
-        self._lanes = {}
+        self._lanes: dict[str, LaneRun] = {}
 
     def check(self, order: RemoteOrder) -> Prepared | UserError:
         """See `Link`."""
@@ -156,7 +158,7 @@ class Replica:
     def close(self) -> None:
         self.local.close()
 
-    def _prepare(self, order: RemoteOrder):
+    def _prepare(self, order: RemoteOrder) -> LaneRun:
         with self._taking:
             for name, (spec, parts) in order.learned.items():
                 moved = dict(zip(spec.folders, map(self._folder_of, parts), strict=True))
