@@ -1,6 +1,7 @@
 """Laws of the protocol between runs and what writes their lanes, over both: the engine here, and replicas behind a wire
 that pickles all that passes. Ray itself is proved by hand: python -m tests.replicas."""
 
+import asyncio
 import json
 import pickle
 import shutil
@@ -36,6 +37,7 @@ class Wire:
         self.deaths: list[int] = []
         self.begun = 0
         self.shared = 0
+        self.stopped: list[str] = []
 
     def share(self, files):
         self.shared += 1
@@ -53,6 +55,9 @@ class Wire:
             yield through(update)
 
     def stop(self, id: str) -> None:
+        self.stopped.append(id)
+        with pytest.raises(RuntimeError):  # Ray's own stop refuses to be called from a server's loop
+            asyncio.get_running_loop()
         for replica in self.replicas:
             replica.stop(id)
 
@@ -173,6 +178,20 @@ def test_a_stopped_lane_keeps_what_it_has_also_if_its_replica_dies(far, request_
         [lane] = far.open_run(run.id)["lanes"]
         assert lane["status"] in ("stopped", "done")
         assert len(lane["detail"]["tokens"]) == len(lane["token_ids"]) >= 1
+
+
+def test_a_run_is_stopped_from_a_loop_and_not_at_all_once_it_is_over(far, request_of):
+    async def stop(run):
+        run.stop()
+
+    run = far.start(request_of("sample", max_new_tokens=1500))
+    asyncio.run(stop(run))
+    run.wait(60)
+    assert run.status in ("stopped", "done")
+    run = far.start(request_of("greedy", max_new_tokens=4))
+    run.wait(60)
+    run.stop()
+    assert run.lanes[0]._order.id not in far.backend.link.stopped
 
 
 def test_what_cannot_be_written_is_refused_before_it_begins(far, near, request_of):

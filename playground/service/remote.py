@@ -264,7 +264,7 @@ class RemoteLane:
     def __init__(self, order: RemoteOrder, prepared: Prepared, link: Link):
         self.prompt_tokens, self.failure = prepared.prompt_tokens, None
         self._order, self._link, self._record = order, link, prepared.record
-        self._stopping = False
+        self._stopping = self._over = False
 
     def begin(self, changed: Callable[[], None], ended: Callable[[], None]) -> None:
         """Have it written. `changed` is called whenever it has grown, `ended` once."""
@@ -272,8 +272,13 @@ class RemoteLane:
 
     def stop(self) -> None:
         """End it soon; what it has written stays."""
-        self._stopping = True
-        self._link.stop(self._order.id)
+        if not self._over:
+            self._stopping = True
+            self._tell()
+
+    def _tell(self) -> None:
+        """Tell its replica to stop; in a thread, since whoever stops a run must not wait for an answer."""
+        threading.Thread(target=self._link.stop, args=(self._order.id,), daemon=True).start()
 
     @property
     def error(self) -> str | None:
@@ -304,6 +309,7 @@ class RemoteLane:
                     "failed", error, "Something went wrong between page and replicas; the server's log says what."
                 )
         finally:
+            self._over = True
             ended()
 
     def _is_written(self, changed: Callable[[], None]) -> bool:
@@ -321,7 +327,7 @@ class RemoteLane:
                         self._end("failed", update.failure, str(update.failure))
                     return True
                 if self._stopping and not taken:  # it was told to stop before this replica had it
-                    self._link.stop(self._order.id)
+                    self._tell()
                 taken = True
                 changed()
         except self._link.lost as error:
