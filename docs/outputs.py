@@ -24,7 +24,7 @@ PAGE, KEPT = Path(__file__).parent / "outputs.md", Path("build/outputs.jsonl")
 COUNT = 10
 """Prompts of each file: its first rows."""
 MIXTURE = "0.7*reference+0.3*aligned"
-RAIN = "rain:max_forward=2000,max_seconds=900"
+RAIN = "rain:max_forward=2000,max_seconds=3600"
 LANES = (
     "greedy",
     "dera:lambda_=1",
