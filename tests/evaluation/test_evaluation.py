@@ -21,7 +21,9 @@ def test_dera_over_lambdas(tiny):
     found, _ = sweep(tiny, "dera", PROMPTS, [0, 0.5, 1], max_new_tokens=8, options={"aligned": "adapted"})
     assert found["n"] == 3
     low, middle, high = found["lambdas"]
-    assert set(low) == {"lambda", "refusal_rate", "mean_tokens", "kl_to_reference", "kl_to_aligned", "mean_score"}
+    scored = {"mean_score", "positive_share"}
+    assert set(low) == {"lambda", "refusal_rate", "mean_tokens", "kl_to_reference", "kl_to_aligned"} | scored
+    assert low["positive_share"] == 0, "log-probabilities are below 0"
     assert low["kl_to_reference"] == 0
     assert low["kl_to_aligned"] > 0
     assert high["kl_to_aligned"] == 0
