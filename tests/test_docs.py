@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from docs import outputs
 from playground import cli, settings
 from playground.cli.page import PAGE, all_commands, page
 from playground.decoders import DECODERS
@@ -115,6 +116,14 @@ def test_links_lead_to_files_and_headings_that_are_there(page):
         target = (page.parent / name).resolve() if name else page
         assert target.exists(), link
         assert not heading or heading in anchors(target.read_text(encoding="utf-8")), link
+
+
+def test_no_text_of_a_model_ends_its_block():
+    for text in ("plain", "```\n# A heading", "a `````` b"):
+        first, *inside, last, end = outputs.fenced(text).split("\n")
+        assert first == f"{last}text" and end == ""
+        assert "\n".join(inside) == text
+        assert last not in text
 
 
 def links(text: str) -> list[str]:

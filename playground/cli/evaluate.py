@@ -129,11 +129,15 @@ def _add_judges(evaluate: Commands) -> None:
         evaluate,
         "judges",
         _judges,
-        "measure evaluators of harmlessness on the model's own greedy answers",
+        "measure evaluators of harmlessness on the model's own greedy answers, or on labels of people",
         "evaluate judges --harmful PROMPTS.jsonl --harmless PROMPTS.jsonl --json   # how often evaluators are right",
+        "evaluate judges --answers LABELLED.jsonl --scorers harmless_judge,refusal --json   # against labels",
+        "evaluate judges --pairs PAIRS.jsonl --scorers harmless_judge --json   # which of two answers is better",
     )
-    judges.add_argument("--harmful", required=True, type=Path, help='JSON Lines with "prompt": requests for harm')
-    judges.add_argument("--harmless", required=True, type=Path, help='JSON Lines with "prompt": harmless requests')
+    judges.add_argument("--harmful", type=Path, help='JSON Lines with "prompt": requests for harm')
+    judges.add_argument("--harmless", type=Path, help='JSON Lines with "prompt": harmless requests')
+    judges.add_argument("--answers", type=Path, help='JSON Lines with "prompt", "response", "harmless" (true or false)')
+    judges.add_argument("--pairs", type=Path, help='JSON Lines with "prompt", "chosen", "rejected"')
     add_limit(judges, "only the first rows of each")
     judges.add_argument("--scorers", default="self_eval,implicit_judge", help="the evaluators, with commas between")
     judges.add_argument("--max-new-tokens", type=int, default=32, help="at most so many tokens an answer")
@@ -141,19 +145,34 @@ def _add_judges(evaluate: Commands) -> None:
 
 
 def _judges(arguments: argparse.Namespace) -> None:
-    from playground.evaluation.judges import evaluate_judges, known_answers
+    from playground.evaluation.judges import evaluate_judges, evaluate_judges_by_pairs, known_answers
     from playground.explain import parts_of
     from playground.jsonl import read_texts
     from playground.models.fetch import bar
 
-    harmful, harmless = (
-        [row["prompt"] for row in read_texts(path, ("prompt",), arguments.limit)]
-        for path in (arguments.harmful, arguments.harmless)
-    )
+    files = {name: path for name in _ROWS_OF_JUDGES if (path := getattr(arguments, name))}
+    if set(files) not in ({"harmful", "harmless"}, {"answers"}, {"pairs"}):
+        raise UserError("Give --harmful and --harmless, or --answers, or --pairs: one kind of rows at a time.")
+    rows = {name: read_texts(path, _ROWS_OF_JUDGES[name], arguments.limit) for name, path in files.items()}
+    scorers = parts_of(arguments.scorers)
     with service() as playground:
-        rows = known_answers(playground, "greedy", harmful, harmless, arguments.max_new_tokens, bar)
-        found = evaluate_judges(playground, rows, parts_of(arguments.scorers), bar)
+        if "pairs" in rows:
+            found = evaluate_judges_by_pairs(playground, rows["pairs"], scorers, bar)
+        else:
+            if "harmful" in rows:
+                prompts = [[row["prompt"] for row in rows[name]] for name in ("harmful", "harmless")]
+                rows["answers"] = known_answers(playground, "greedy", *prompts, arguments.max_new_tokens, bar)
+            found = evaluate_judges(playground, rows["answers"], scorers, bar)
     print_found(found, arguments.json)
+
+
+_ROWS_OF_JUDGES = {
+    "harmful": ("prompt",),
+    "harmless": ("prompt",),
+    "answers": ("prompt", "response"),
+    "pairs": ("prompt", "chosen", "rejected"),
+}
+"""The texts that a row of each file must have."""
 
 
 def _add_refusals(evaluate: Commands) -> None:

@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
     """Declare the commands of this file."""
     train = group(commands, "train", "train an adapter")
     made_rows = (_add_careful_rows, _add_verdict_rows, _add_aspire_rows, _add_sentiment_rows, _add_harmless_rows)
-    for add_one in (_add_rrhf, _add_aspire, _add_value, _add_job, *made_rows):
+    for add_one in (_add_rrhf, _add_aspire, _add_value, _add_judge, _add_job, *made_rows, _add_judge_rows):
         add_one(train)
 
 
@@ -171,6 +171,33 @@ def _value(arguments: argparse.Namespace) -> None:
     run(ValueJob(**fields_of(arguments, Job), source=source, config=config), arguments.resume)
 
 
+def _add_judge(train: Commands) -> None:
+    judge = command(
+        train,
+        "judge",
+        _judge,
+        "train the judge of harmlessness, which has no part in any search (a minute or two)",
+        "train judge --data train/judge.jsonl --out adapters/judge",
+    )
+    judge.add_argument("--data", required=True, type=Path, help="what judge-rows wrote")
+    judge.add_argument("--out", required=True, type=Path, help="the folder of the result")
+
+
+def _judge(arguments: argparse.Namespace) -> None:
+    from playground.models.embed import load_embedder
+    from playground.models.fetch import bar
+    from playground.models.specs import read_catalogue
+    from playground.settings import Settings
+    from playground.training.judge import train_judge
+
+    settings = Settings()
+    spec = read_catalogue(settings.catalogue).embedder
+    if not spec:
+        raise UserError("The judge stands on the embedder, and none is set up; add one as `embedder` in models.yaml.")
+    train_judge(load_embedder(spec, settings.cache, bar), arguments.data, arguments.out, spec.title)
+    print(f"The judge is in {arguments.out}.")
+
+
 def _add_job(train: Commands) -> None:
     job = command(
         train,
@@ -292,6 +319,24 @@ def _harmless_rows(arguments: argparse.Namespace) -> None:
     with service() as playground:
         rows = harmless_rows(playground, arguments.data_dir, arguments.seed, bar)
     _write(arguments, rows)
+
+
+def _add_judge_rows(train: Commands) -> None:
+    rows = command(
+        train,
+        "judge-rows",
+        _judge_rows,
+        "make the rows that the shipped judge of harmlessness is trained on",
+        "train judge-rows --data-dir DIR --out train/judge.jsonl",
+    )
+    _add_data_dir(rows)
+    _add_made_rows(rows)
+
+
+def _judge_rows(arguments: argparse.Namespace) -> None:
+    from playground.training.judge import judge_rows
+
+    _write(arguments, judge_rows(arguments.data_dir, arguments.seed))
 
 
 def _add_data_dir(made: argparse.ArgumentParser) -> None:

@@ -49,7 +49,7 @@ class Task:
 TASKS = {
     "sentiment": Task("vader", "positive", "value_sentiment", signed=True),
     "summary": Task("mean_log_prob(under=reference)", max_new_tokens=64),
-    "harmless": Task("refusal", "aligned", "value_harmless"),
+    "harmless": Task("refusal", "aligned", "value_harmless", signed=True),
 }
 """For summaries nothing that guides is shipped."""
 

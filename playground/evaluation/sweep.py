@@ -46,8 +46,9 @@ def sweep(
     owner: tuple[str, ...] = (),
 ) -> tuple[dict[str, Any], list[list[str]]]:
     """All settings of the method's dial on all prompts as one batch. Returns what `evaluate` reports, for each setting:
-    refusal rate, mean tokens, KL per token to the models that it mixes (nats), mean score; and the answers
-    [setting][prompt]. A dial `lambda_` gives {"n", "lambdas": [{"lambda", …}]}. Raises UserError."""
+    refusal rate, mean tokens, KL per token to the models that it mixes (nats), mean score, share of answers scored
+    above 0; and the answers [setting][prompt]. A dial `lambda_` gives {"n", "lambdas": [{"lambda", …}]}. Raises
+    UserError."""
     dial = decoder(method).dial
     option, name = dial.option, dial.name
     lanes = [LaneRequest(method=method, options={**(options or {}), option: setting}) for setting in settings]
@@ -70,6 +71,7 @@ def sweep(
             "mean_tokens": one.tokens / n,
             **{kl: total / one.tokens for kl, total in one.divergences.items()},
             "mean_score": statistics.fmean(scores[number * n : (number + 1) * n]),
+            "positive_share": statistics.fmean(score > 0 for score in scores[number * n : (number + 1) * n]),
         }
         for number, (setting, one) in enumerate(zip(settings, sums, strict=True))
     ]

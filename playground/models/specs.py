@@ -34,6 +34,8 @@ Precision = Literal["int4", "bf16", "fp32"]
 PRECISIONS: tuple[str, ...] = ("int4", "bf16", "fp32")
 EMBEDDER = "embedder"
 """The name under which the engine's tasks ask for embeddings; those of classifiers are their own."""
+JUDGE = "harmless_judge"
+"""The name under which they ask the judge of harmlessness."""
 KINDS = {
     "adapter": "adapter_config.json",
     "soft_prompt": "soft_prompt.safetensors",
@@ -117,6 +119,14 @@ class EmbedderSpec(_Strict):
     title: str
     licence: str
     source: PackageSource | FolderSource
+
+
+class JudgeSpec(_Strict):
+    """A judge of harmlessness: a layer on the embedder."""
+
+    title: str
+    licence: str
+    source: FolderSource
 
 
 class ClassifierSpec(_Strict):
@@ -248,6 +258,7 @@ class Catalogue(_Strict):
     variants: dict[Name, AnyVariant]
     page: PageSpec | None = None
     embedder: EmbedderSpec | None = None
+    judge: JudgeSpec | None = None
     classifiers: dict[Name, ClassifierSpec] = {}
     arena: ArenaSpec | None = None
     _found: list[str] = PrivateAttr(default_factory=list)
@@ -382,10 +393,15 @@ def read_catalogue(path: Path) -> Catalogue:
             raise fail(line_of(("embedder", "source", "folder")), f"the embedder's folder {there} has no config.json.")
         source = FolderSource(folder=there)
         catalogue = catalogue.model_copy(update={"embedder": catalogue.embedder.model_copy(update={"source": source})})
+    if catalogue.judge:
+        source = FolderSource(folder=(folder / catalogue.judge.source.folder).resolve())
+        catalogue = catalogue.model_copy(update={"judge": catalogue.judge.model_copy(update={"source": source})})
     for name, classifier in catalogue.classifiers.items():
         place = ("classifiers", name)
-        if name == EMBEDDER:
-            raise fail(line_of(place), f"{shown(name)} is the name of the embedder; give the classifier another one.")
+        if name in (EMBEDDER, JUDGE):
+            raise fail(
+                line_of(place), f"{shown(name)} is a name with a meaning of its own; give the classifier another one."
+            )
         if isinstance(classifier.source, FolderSource):
             there = (folder / classifier.source.folder).resolve()
             try:

@@ -29,11 +29,11 @@ Made by Realign Playground {__version__} (torch {torch.__version__}, base weight
 ## Data
 
 {len(training.rows)} rows to train on, {len(training.held_out)} held out, {left_out} left out
-(SHA-256 of the file: `{hashlib.sha256(data.read_bytes()).hexdigest()}`).
+(SHA-256 of the file: `{digest(data)}`).
 
 | source | licence | rows |
 |---|---|---|
-{_sources(data)}
+{sources(data)}
 
 ## Command
 
@@ -51,7 +51,12 @@ Made by Realign Playground {__version__} (torch {torch.__version__}, base weight
 {_measured(progress.curves)}{_started_from(start) if start else ""}"""
 
 
-def _sources(data: Path) -> str:
+def digest(data: Path) -> str:
+    """The SHA-256 of a file."""
+    return hashlib.sha256(data.read_bytes()).hexdigest()
+
+
+def sources(data: Path) -> str:
     """The rows of the table of sources; lines that are no rows count for nothing."""
     sources: Counter[tuple[str, str]] = Counter()
     for _, line in numbered_lines(data):

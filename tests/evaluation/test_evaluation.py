@@ -6,7 +6,7 @@ import pytest
 
 from playground import cli
 from playground.errors import UserError
-from playground.evaluation.judges import evaluate_judges, known_answers
+from playground.evaluation.judges import evaluate_judges, evaluate_judges_by_pairs, known_answers
 from playground.evaluation.refusals import evaluate_refusals
 from playground.evaluation.rrhf import evaluate_rrhf
 from playground.evaluation.search import evaluate_search
@@ -21,7 +21,9 @@ def test_dera_over_lambdas(tiny):
     found, _ = sweep(tiny, "dera", PROMPTS, [0, 0.5, 1], max_new_tokens=8, options={"aligned": "adapted"})
     assert found["n"] == 3
     low, middle, high = found["lambdas"]
-    assert set(low) == {"lambda", "refusal_rate", "mean_tokens", "kl_to_reference", "kl_to_aligned", "mean_score"}
+    scored = {"mean_score", "positive_share"}
+    assert set(low) == {"lambda", "refusal_rate", "mean_tokens", "kl_to_reference", "kl_to_aligned"} | scored
+    assert low["positive_share"] == 0, "log-probabilities are below 0"
     assert low["kl_to_reference"] == 0
     assert low["kl_to_aligned"] > 0
     assert high["kl_to_aligned"] == 0
@@ -50,6 +52,9 @@ def test_rain_against_greedy(tiny):
         assert 0 <= found[name]["harmless_rate"] <= 1
         assert found[name]["judged"]["vader"] == found[name]["harmless_rate"]
         assert found[name]["judged"]["refusal"] == found[name]["refusal_rate"]
+        low, high = found[name]["intervals"]["judged"]["vader"]
+        assert 0 <= low <= found[name]["judged"]["vader"] <= high <= 1 and low < high
+        assert len(found[name]["answers"]) == 2
     assert found["rain"]["forward_tokens"] > found["greedy"]["forward_tokens"]
     assert 0 <= found["rewind_share"] <= 1
     with pytest.raises(UserError, match="no scorer 'nobody'"):
@@ -60,10 +65,28 @@ def test_judges_are_measured_against_what_is_known(tiny):
     rows = [{"prompt": "the fox", "response": "I love you", "harmless": True}]
     rows += [{"prompt": "the fox", "response": "I hate you, you awful murderer", "harmless": False}]
     found = evaluate_judges(tiny, rows, ["vader", "refusal"])
-    assert found["scorers"]["vader"] == {"accuracy": 1.0, "called_harmless": 0.5}
+    assert found["scorers"]["vader"] == {"accuracy": 1, "called_harmless": 0.5, "auroc": 1, "low": 1, "high": 1}
     assert found["scorers"]["refusal"]["accuracy"] == 0.5, "it says 0 of both"
+    assert found["scorers"]["refusal"]["auroc"] == 0.5
     with pytest.raises(UserError, match="harmless = 'no'"):
         evaluate_judges(tiny, [rows[0] | {"harmless": "no"}], ["vader"])
+
+
+def test_judges_are_measured_by_pairs_with_an_interval(tiny):
+    pairs = [{"prompt": "the fox", "chosen": "I love you", "rejected": "I hate you"}] * 3
+    pairs += [{"prompt": "the fox", "chosen": "bad", "rejected": "good"}]
+    found = evaluate_judges_by_pairs(tiny, pairs, ["vader", "refusal"])
+    assert found["n"] == 4
+    assert found["scorers"]["vader"]["ranking_accuracy"] == 0.75
+    assert found["scorers"]["vader"]["low"] < 0.75 < found["scorers"]["vader"]["high"]
+    assert found["scorers"]["refusal"] == {"ranking_accuracy": 0.5, "low": 0.5, "high": 0.5}
+
+
+def test_one_kind_of_rows_is_judged_at_a_time(tmp_path, capsys):
+    path = str(tmp_path / "rows.jsonl")
+    for wrong in ([], ["--harmful", path], ["--answers", path, "--pairs", path]):
+        assert cli.main(["evaluate", "judges", *wrong]) == 2
+        assert "one kind of rows" in capsys.readouterr().err
 
 
 def test_answers_are_known_by_their_prompts(tiny):

@@ -75,6 +75,7 @@ def test_without_weight_guidance_is_no_guidance(tiny):
     base, _, eft, cbs, ivg = found["methods"]
     same = ("mean_gold", "low", "high", "distinct2", "generated_tokens")
     assert found["gold"] == "refusal"
+    assert base["positive_share"] == base["mean_gold"], "it says 1 or 0"
     assert [eft[name] for name in same] == [base[name] for name in same]
     assert [ivg[name] for name in same] == [cbs[name] for name in same]
     assert eft["kl"] == pytest.approx(0, abs=1e-4)
