@@ -3,6 +3,7 @@ reads."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 import math
@@ -10,13 +11,15 @@ import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 from urllib.parse import parse_qs
 
 import gradio as gr
 from gradio.routes import HTTPException
+from starlette.requests import ClientDisconnect
 
+from playground.service.crowd import UNREAD_SECONDS
 from playground.ui.openai import errors as openai
 
 _OWN = ("localhost", "127.0.0.1", "::1")
@@ -90,12 +93,21 @@ class Guard:
             dropped.add(b"x-forwarded-host")  # else Gradio copies it into the page
         scope = scope | {"headers": [pair for pair in scope["headers"] if pair[0] not in dropped]}
 
+        stalled = flows = False
+
         async def told(message: dict[str, Any]) -> None:
+            nonlocal stalled, flows
             if message["type"] == "http.response.start":
+                flows = dict(message.get("headers", ())).get(b"content-type", b"").startswith(b"text/event-stream")
                 message = message | {"headers": [*message.get("headers", ()), *self._told]}
                 if message["status"] == 500 and _DIRECT.match(scope["path"]):
                     message["status"] = 422
-            await send(message)
+            try:
+                async with asyncio.timeout(UNREAD_SECONDS if flows else None):
+                    await send(message)
+            except TimeoutError:
+                stalled = True  # connected, but takes nothing
+                raise
 
         if scope["method"] == "POST" and not headers.get(b"content-type", b"").startswith(b"multipart/"):
             body = await _whole(receive)
@@ -107,14 +119,14 @@ class Guard:
             receive = _again(body, receive)
 
         session = self._session_read(scope)
-        if session is None:
-            await self.app(scope, receive, told)
-            return
-        with self.reading(session):
+        with self.reading(session) if session else nullcontext():
             try:
                 await self.app(scope, receive, told)
+            except (TimeoutError, ClientDisconnect):
+                if not stalled:
+                    raise
             except RuntimeError as error:
-                if not isinstance(error.__cause__, HTTPException):
+                if not session or not isinstance(error.__cause__, HTTPException):
                     raise
                 # A session that is unknown: Gradio tells it in the stream, and then raises although it has answered.
                 await send({"type": "http.response.body", "body": b""})

@@ -1,5 +1,6 @@
 """What stands before the page: hosts, origins, headers, tokens, unread runs, caps."""
 
+import asyncio
 import html
 import threading
 import time
@@ -412,3 +413,26 @@ def test_every_event_answers_in_words_to_values_of_a_wrong_kind(client, capfd, v
         told = client.get("/gradio_api/queue/data", params={"session_hash": session}).text
         assert '"error":null' not in told, event["api_name"]
         assert "Traceback" not in capfd.readouterr().err, event["api_name"]
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/gradio_api/queue/data"])
+def test_a_stream_whose_reader_takes_nothing_ends(monkeypatch, path):
+    monkeypatch.setattr(guard, "UNREAD_SECONDS", 0.01)
+    ended = []
+
+    async def app(scope, receive, send):
+        try:
+            kind = (b"content-type", b"text/event-stream; charset=utf-8")
+            await send({"type": "http.response.start", "status": 200, "headers": [kind]})
+            await send({"type": "http.response.body", "body": b"data", "more_body": True})
+        finally:
+            ended.append(True)
+
+    async def never(message):
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"session_hash=me"}
+    stands = guard.Guard(app, None, "localhost")
+    asyncio.run(stands(scope | {"headers": [(b"host", b"localhost")]}, None, never))
+    assert ended and stands.unread_since("me") is not None

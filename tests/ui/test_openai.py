@@ -372,3 +372,18 @@ def test_agents_find_two_tools_and_nothing_else(served):
     assert len(ast.literal_eval(answer.content[0].text)["lanes"][0]["token_ids"]) == 4
     assert wrong.isError and "no method 'nobody'" in wrong.content[0].text
     assert other.isError and "Unknown tool" in other.content[0].text
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/gradio_api/mcp/"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"origin": "https://evil.example"}, 403), ({"origin": "null"}, 403), ({"host": "evil.example"}, 421)],
+)
+def test_another_sites_page_can_neither_ask_nor_read(served, path, headers, status):
+    said = {"model": "greedy", "messages": FOX, "jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    with httpx.Client(base_url=served[1], timeout=60) as plain:
+        acted = plain.post(path, content=json.dumps(said), headers={"content-type": "text/plain", **headers})
+        asked_before = {"access-control-request-method": "POST", "access-control-request-headers": "content-type"}
+        others = [plain.options(path, headers=headers | asked_before), plain.get("/v1/models", headers=headers)]
+    assert acted.status_code == status
+    assert not [answer for answer in (acted, *others) if "access-control-allow-origin" in answer.headers]
