@@ -242,6 +242,17 @@ def test_a_database_that_was_saved_elsewhere_is_saved_anew(server, tmp_path):
     assert server(Folder(tmp_path / "new")).state() == one.state()
 
 
+def test_a_place_that_was_emptied_is_filled_again(server, tmp_path):
+    one, other = server(), server()
+    one.give("1")
+    one.snapshots.attempt(), other.snapshots.attempt()
+    for part in parts(tmp_path / "outside"):
+        part.unlink()
+    one.snapshots.attempt(), other.snapshots.attempt()
+    assert server().state() == one.state()
+    assert len(parts(tmp_path / "outside")) == 1, "by the first who saw it"
+
+
 def test_many_votes_are_several_parts(server, tmp_path, monkeypatch):
     monkeypatch.setattr("playground.store.snapshots._FULL", 10_000)
     one = server()

@@ -184,6 +184,10 @@ class Snapshots:
         damaged is skipped."""
         known, unread = self.store.known(), ""
         there = self.place.parts()
+        if known and not there:
+            log.warning("The snapshots in %s have gone; all is written anew.", self.place.name)
+            self._begun = None
+            self.store.refill()
         fresh = sorted(name for name, size in there.items() if name not in known and (name, size) not in self.skipped)
         if large := [name for name in fresh if there[name] > LARGEST]:
             self._skip({name: f"it has {there[name]:,} bytes; at most {LARGEST:,} are read" for name in large}, there)
