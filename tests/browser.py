@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
@@ -26,3 +29,9 @@ def chromium() -> Iterator[Browser]:
         browser = driver.chromium.launch(executable_path=installed, args=list(_QUIET))
         yield browser
         browser.close()
+
+
+def run_beside(coroutine: Coroutine) -> Any:
+    """What a coroutine returns, run in a thread of its own: the driver's loop may run in this one."""
+    with ThreadPoolExecutor(1) as one:
+        return one.submit(asyncio.run, coroutine).result()

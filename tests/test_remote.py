@@ -16,6 +16,7 @@ from playground.models.specs import read_catalogue
 from playground.service import Continuation, Playground
 from playground.service.remote import TRIES, Part, Prepared, Remote, RemoteLane, RemoteOrder, Replica, Update
 from playground.settings import Settings
+from tests.browser import run_beside
 from tests.decoders.test_laws import BRANCHING
 from tests.tiny import make_adapter, make_catalogue, make_value
 
@@ -185,7 +186,7 @@ def test_a_run_is_stopped_from_a_loop_and_not_at_all_once_it_is_over(far, reques
         run.stop()
 
     run = far.start(request_of("sample", max_new_tokens=1500))
-    asyncio.run(stop(run))
+    run_beside(stop(run))
     run.wait(60)
     assert run.status in ("stopped", "done")
     run = far.start(request_of("greedy", max_new_tokens=4))

@@ -21,6 +21,7 @@ from playground.settings import Settings
 from playground.ui import guard
 from playground.ui.page import serve
 from playground.ui.sessions import person_of
+from tests.browser import run_beside
 from tests.endurance import Refused, call
 
 ME, YOU = Person("here", "1"), Person("there", "2")
@@ -434,5 +435,5 @@ def test_a_stream_whose_reader_takes_nothing_ends(monkeypatch, path):
 
     scope = {"type": "http", "method": "GET", "path": path, "query_string": b"session_hash=me"}
     stands = guard.Guard(app, None, "localhost")
-    asyncio.run(stands(scope | {"headers": [(b"host", b"localhost")]}, None, never))
+    run_beside(stands(scope | {"headers": [(b"host", b"localhost")]}, None, never))
     assert ended and stands.unread_since("me") is not None

@@ -1,7 +1,6 @@
 """Other front doors: the endpoints under /v1, by the client that people use for them, and the tools of agents."""
 
 import ast
-import asyncio
 import dataclasses
 import json
 import math
@@ -22,6 +21,7 @@ from playground.settings import Settings
 from playground.ui import compare
 from playground.ui.openai import asked, routes, told
 from playground.ui.page import serve
+from tests.browser import run_beside
 from tests.endurance import call
 from tests.ui.test_guard import soon
 
@@ -358,7 +358,7 @@ def test_agents_find_two_tools_and_nothing_else(served):
             other = await session.call_tool("visitor", {})
             return tools, await session.call_tool("compare", arguments), wrong, other
 
-    tools, answer, wrong, other = asyncio.run(tried())
+    tools, answer, wrong, other = run_beside(tried())
     assert tools == {"compare", "methods"}
     assert len(ast.literal_eval(answer.content[0].text)["lanes"][0]["token_ids"]) == 4
     assert wrong.isError and "no method 'nobody'" in wrong.content[0].text
