@@ -79,7 +79,6 @@ def test_without_weight_guidance_is_no_guidance(tiny):
     assert [eft[name] for name in same] == [base[name] for name in same]
     assert [ivg[name] for name in same] == [cbs[name] for name in same]
     assert eft["kl"] == pytest.approx(0, abs=1e-4)
-    assert "positive_share" not in base
 
 
 def test_rows_without_labels_are_not_split(tiny):

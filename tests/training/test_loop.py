@@ -13,7 +13,7 @@ from playground.models.loading import load_model
 from playground.models.specs import read_catalogue
 from playground.settings import Settings
 from playground.training import session
-from playground.training.card import _measured, _sources
+from playground.training.card import _measured, sources
 from playground.training.data import Rows
 from playground.training.loop import CHECKPOINT, Training, order_of
 from playground.training.records import JOBS, Config, Job, RowsFile, read_job, write_job
@@ -174,6 +174,6 @@ def test_a_session_needs_a_record_and_an_objective_only(tiny_catalogue, tmp_path
 def test_a_card_bears_a_number_that_was_not_defined_at_a_step_and_a_source_that_is_no_text(tmp_path):
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"source": ["a", "b"]}\n')
-    assert _sources(rows) == "| ['a', 'b'] | not stated | 1 |"
+    assert sources(rows) == "| ['a', 'b'] | not stated | 1 |"
     table = _measured({"r": [(0, 0.5), (2, 0.25)], "s": [(2, 1.0)]}).splitlines()
     assert table[2:] == ["| 0 | 0.500 | – |", "| 2 | 0.250 | 1.000 |"]

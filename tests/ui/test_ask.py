@@ -41,7 +41,7 @@ def calibrated(asked, monkeypatch):
         **{"evaluation": options.evaluation, "n": 200, "wanted": {"coverage": 0.95}, "coverage": 0.95, "accuracy": 0.6},
         **{"threshold": -4.9, "curves": {METHOD.name: POINTS, "likelihood": POINTS}},
     )
-    monkeypatch.setattr(asked, "calibration", lambda variant: found if variant == "answers" else None)
+    monkeypatch.setattr(asked.local, "calibration", lambda variant: found if variant == "answers" else None)
 
 
 @pytest.fixture

@@ -333,6 +333,7 @@ def test_in_the_frame_of_a_known_site_that_stores_nothing_one_compares_and_votes
     tab, wrong = framed("localhost")
     page = tab.frame_locator("iframe")
     expect.set_options(timeout=60_000)
+    expect(page.locator(".lane-controls")).to_have_count(2)
     page.locator("#prompt textarea").fill("the fox")
     with crowd.enter(ME, 1, 1), crowd.enter(YOU, 1, 1):
         with crowd.enter(Person("else", "3"), 1, 1):
