@@ -42,9 +42,9 @@ def ids(count, seed):
 
 
 def test_a_text_of_600_tokens_is_the_same_bits_alone_and_among_shorter_and_longer_ones(engine):
-    prompt, text = ids(500, 1), ids(100, 2)
+    prompt, text = ids(550, 1), ids(50, 2)
     alone = engine.submit(follow(prompt, text)).wait(300)
-    others = [engine.submit(follow(ids(1 + 67 * i, 10 + i), ids(60 + 10 * i, 30 + i))) for i in range(9)]
+    others = [engine.submit(follow(ids(1 + 134 * i, 10 + i), ids(30 + 8 * i, 30 + i))) for i in range(5)]
     beside = engine.submit(follow(prompt, text)).wait(300)
     for other in others:
         other.wait(300)
