@@ -30,6 +30,8 @@ from playground.errors import UserError, shown
 from playground.models.learned import Learned
 from playground.types import Cost
 
+WIDE_ROUNDS = 5
+"""While others write a few rows each, a wide pass runs in one round of so many: it takes as long as several."""
 OPENINGS_KEPT = 16
 """Openings (prompts) whose keys and values stay after their run."""
 TEXTS_READ = 16
@@ -324,9 +326,11 @@ class Engine:
 
     def _run_batch(self) -> None:
         for runner in {job.runner for task in self._active for job in task._jobs} - {None}:
-            for wide in (False, True):
-                some = [(t, j) for t, j in self._undone(runner) if not j.long and j.wide is wide]
-                self._guarded(self._run_short, some)
+            few, wide = ([(t, j) for t, j in self._undone(runner) if not j.long and j.wide is w] for w in (False, True))
+            others = {task.owner for task, job in few if len(job.inputs)} - {task.owner for task, _ in wide}
+            self._guarded(self._run_short, few)
+            if not others or self._round % WIDE_ROUNDS == 0:
+                self._guarded(self._run_short, wide)
             self._guarded(self._run_long, [(t, j) for t, j in self._undone(runner) if j.long])
             self._end_the_broken([(t, j) for t, j in self._undone(runner) if j.parts])
             self._answer(runner, [job for _, job in self._undone(runner) if len(job.inputs) == 0])

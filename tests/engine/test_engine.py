@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from peft import PeftModel
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 
-from playground.engine.engine import Engine, Stopped
+from playground.engine.engine import WIDE_ROUNDS, Engine, Stopped
 from playground.engine.kv import BLOCK, BlockPool, OutOfBlocks, Sequence
 from playground.engine.requests import Extend, Next, Open, Want
 from playground.engine.runner import CHUNK, ROWS, SHORT, Runner
@@ -672,6 +672,30 @@ def test_who_asks_for_much_does_not_hold_up_who_asks_for_little(built, monkeypat
         task.stop()
     assert len(beside) <= 5 + 4, "a token a pass: not one every twelve"
     assert max(beside) <= ROWS // 2, "and no pass is filled up by those who have rows in it"
+
+
+def test_a_wide_search_gives_way_to_others_but_not_for_ever(built, monkeypatch):
+    engine, runner = built
+    passes = []
+    short = runner.short
+    monkeypatch.setattr(runner, "short", lambda rows, wide: passes.append(wide) or short(rows, wide))
+
+    def search():
+        [opened] = yield [Open("plain", (5, 6, 7))]
+        forks = [opened.sequence.fork() for _ in range(ROWS)]
+        while True:
+            yield [Extend(fork, (8,)) for fork in forks]
+
+    wide = engine.submit(search(), owner=("other", "1"), rows=ROWS)
+    while len(passes) < 3:
+        assert not wide.ended, "it goes on until it is stopped"
+    assert all(passes[1:]), "after its prompt it runs in every round while it is alone"
+    before = len(passes)
+    engine.submit(write("plain", (9, 8, 7), tuple(range(1, 21))), owner=("me", "1")).wait(60)
+    beside = passes[before:]
+    wide.stop()
+    first, last = beside.index(False), len(beside) - beside[::-1].index(False)
+    assert 3 <= sum(beside[first:last]) <= 20 // WIDE_ROUNDS + 1
 
 
 def test_an_owner_with_nothing_under_way_gets_in_beside_full_room(tiny_catalogue):
