@@ -102,7 +102,7 @@ class Runner:
         model = loaded.model
         self._body, self._embed, head = loaded.body, model.get_input_embeddings(), model.get_output_embeddings()
         wide = torch.promote_types(head.weight.dtype, product_type(self.device.type))
-        self._head = Dense(head.weight.to(wide), head.bias, packed=head.weight.dtype is not wide)
+        self._head = Dense(head.weight.to(wide), head.bias, reordered=head.weight.dtype is not wide)
         self._few = Int8(head.levels, head.scale, head.bias) if isinstance(head, Int8Weight) else None
         body = self._body
         self.pool = BlockPool(len(body.layers), body.kv_heads, body.dim, loaded.dtype, self.device, kv_budget)

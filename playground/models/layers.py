@@ -99,14 +99,14 @@ def _packed(levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor) ->
 
 
 class Dense:
-    """x [rows, in] times a weight [out, in], plus a bias. `packed`: nobody else needs the weight, so that a CPU that
-    multiplies in fp32 may hold it in oneDNN's own order; on an AMD EPYC with AVX2 the products of 32 rows then take two
-    thirds of the time, the head's less than half."""
+    """x [rows, in] times a weight [out, in], plus a bias. `reordered`: nobody else needs the weight, so a CPU that
+    multiplies in fp32 may hold it in oneDNN's own order; MKL's products are slow on AMD."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, packed: bool = False):
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, reordered: bool = False):
         self.weight, self.bias = weight, None if bias is None else bias.to(weight.dtype)
-        self._packed = packed and weight.dtype is torch.float32 and weight.device.type == "cpu"
-        if self._packed:
+        fp32_on_cpu = weight.dtype is torch.float32 and weight.device.type == "cpu"
+        self._reordered = reordered and fp32_on_cpu and torch.backends.mkldnn.is_available()
+        if self._reordered:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, TILE)
 
     def __call__(self, x: torch.Tensor, now: Pass) -> torch.Tensor:
@@ -117,7 +117,7 @@ class Dense:
     def product(self, x: torch.Tensor) -> torch.Tensor:
         """Of all rows at once, in the weight's type."""
         wide = x.to(self.weight.dtype)
-        if self._packed:
+        if self._reordered:
             return torch.ops.mkldnn._linear_pointwise(wide, self.weight, self.bias, "none", [], "")
         return F.linear(wide, self.weight, self.bias)
 
@@ -128,7 +128,9 @@ class Int4:
 
     def __init__(self, levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor, bias: torch.Tensor | None):
         self.packed = _packed(levels, scale, minimum)
-        self.dense = Dense(dequantise(levels, scale, minimum).to(torch.bfloat16).to(product_type()), bias, packed=True)
+        self.dense = Dense(
+            dequantise(levels, scale, minimum).to(torch.bfloat16).to(product_type()), bias, reordered=True
+        )
         self.bias = bias
 
     def __call__(self, x: torch.Tensor, now: Pass) -> torch.Tensor:

@@ -288,10 +288,10 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
     stock = Stock(Arena(playground), playground.settings.prepared_battles, busy) if playground.catalogue.arena else None
     # What Docker and Spaces send to end a server; runs under way are then saved as they are.
     signal.signal(signal.SIGTERM, _interrupt)
-    loading = ThreadPoolExecutor(1).submit(playground.backend.load, "reference", "aligned")
-    if stock:
-        loading.add_done_callback(lambda loaded: loaded.exception() or stock.start())
     try:
+        loading = ThreadPoolExecutor(1).submit(playground.backend.load, "reference", "aligned")
+        if stock:
+            loading.add_done_callback(lambda loaded: loaded.exception() or stock.start())
         _say_how_to_open(playground, address)
         while page.is_running:  # page.block_thread() would wait for open streams before anything is saved
             if loading.done():

@@ -4,7 +4,7 @@ import asyncio
 import html
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
 
@@ -59,14 +59,20 @@ def hub():
     server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def served(tiny_catalogue, hub):
-    settings = {"hosts": ("arena.example",), "frames": (f"http://localhost:{hub}",)}
-    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", **settings))
+@contextmanager
+def serving(catalogue, **settings):
+    """A server over the tiny model, and its address."""
+    playground = Playground(Settings(catalogue=catalogue, database=":memory:", precision="fp32", **settings))
     page, address = serve(port=None, playground=playground, block=False)
     yield playground, address.rstrip("/")
     page.close()
     playground.close()
+
+
+@pytest.fixture(scope="module")
+def served(tiny_catalogue, hub):
+    with serving(tiny_catalogue, hosts=("arena.example",), frames=(f"http://localhost:{hub}",)) as server:
+        yield server
 
 
 @pytest.fixture

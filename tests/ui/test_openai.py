@@ -15,26 +15,20 @@ from mcp.client.streamable_http import streamable_http_client
 
 from playground.branch.branch import SHOWN
 from playground.requests import LaneRequest
-from playground.service import Playground
 from playground.service.crowd import Limits
-from playground.settings import Settings
 from playground.ui import compare
 from playground.ui.openai import asked, routes, told
-from playground.ui.page import serve
 from tests.browser import run_beside
 from tests.endurance import call
-from tests.ui.test_guard import soon
+from tests.ui.test_guard import serving, soon
 
 FOX = [{"role": "user", "content": "the fox"}]
 
 
 @pytest.fixture(scope="module")
 def served(tiny_catalogue):
-    playground = Playground(Settings(catalogue=tiny_catalogue, database=":memory:", precision="fp32", mcp=True))
-    page, address = serve(port=None, playground=playground, block=False)
-    yield playground, address.rstrip("/")
-    page.close()
-    playground.close()
+    with serving(tiny_catalogue, mcp=True) as server:
+        yield server
 
 
 @pytest.fixture
