@@ -28,8 +28,9 @@ def main() -> None:
 
 
 def sentiment_bars(page: str) -> list[Bar]:
-    """The rows of docs/ivg.md's table of sentiments: | method | mean | low to high | …"""
-    rows = re.findall(rf"^\| (\w+) \| {NUMBER} \| {NUMBER} to {NUMBER} \| \d+ %", page, re.MULTILINE)
+    """The rows of docs/ivg.md's first table of sentiments: | method | mean | low to high | …"""
+    table = page.partition("**Sentiment**")[2].partition("![")[0]
+    rows = re.findall(rf"^\| (\w+) \| {NUMBER} \| {NUMBER} to {NUMBER} \| \d+ %", table, re.MULTILINE)
     return [Bar(method, *(float(number) for number in numbers)) for method, *numbers in rows]
 
 
