@@ -1,4 +1,5 @@
-"""Decoding arithmetic: pure functions on log-probabilities [..., vocabulary], never in place."""
+"""Decoding arithmetic: pure functions on log-probabilities [..., vocabulary], never in place. What truncates and what
+draws takes them without their normaliser, too."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ class Sampling(Options):
         log_probs = logits.repetition_penalty(log_probs, seen, self.repetition_penalty)
         if self.temperature < _COLDEST:
             return int(log_probs.argmax())
-        log_probs = (log_probs / self.temperature).log_softmax(-1)
-        log_probs = logits.min_p(logits.top_p(logits.top_k(log_probs, self.top_k), self.top_p), self.min_p)
-        return logits.draw(log_probs, uniform)
+        scores = log_probs / self.temperature
+        scores = logits.min_p(logits.top_p(logits.top_k(scores, self.top_k), self.top_p), self.min_p)
+        return logits.draw(scores, uniform)
 
     def pick(self, branch: Branch) -> int:
         """Draw a branch's next token."""

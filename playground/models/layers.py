@@ -99,13 +99,12 @@ def _packed(levels: torch.Tensor, scale: torch.Tensor, minimum: torch.Tensor) ->
 
 
 class Dense:
-    """x [rows, in] times a weight [out, in], plus a bias. `reordered`: nobody else needs the weight, so a CPU that
-    multiplies in fp32 may hold it in oneDNN's own order; MKL's products are slow on AMD."""
+    """x [rows, in] times a weight [out, in], plus a bias. `reordered`: nobody else needs the weight, so a CPU may hold
+    it in oneDNN's own order: else every product makes that order anew, or is MKL's, which are slow on AMD."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, reordered: bool = False):
         self.weight, self.bias = weight, None if bias is None else bias.to(weight.dtype)
-        fp32_on_cpu = weight.dtype is torch.float32 and weight.device.type == "cpu"
-        self._reordered = reordered and fp32_on_cpu and torch.backends.mkldnn.is_available()
+        self._reordered = reordered and weight.device.type == "cpu" and torch.backends.mkldnn.is_available()
         if self._reordered:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(weight, TILE)
 
