@@ -15,7 +15,7 @@ from playground.errors import UserError
 def add(commands: Commands) -> None:
     """Declare the commands of this file."""
     evaluate = group(commands, "evaluate", "measure over files")
-    for add_one in (_add_dera, _add_rrhf, _add_rain, _add_judges, _add_refusals, _add_aspire, _add_ivg):
+    for add_one in (_add_dera, _add_rrhf, _add_rain, _add_judges, _add_refusals, _add_aspire, _add_ivg, _add_frontier):
         add_one(evaluate)
     _add_calibration(group(commands, "calibrate", "choose a threshold on questions with known answers"))
 
@@ -43,10 +43,7 @@ def _dera(arguments: argparse.Namespace) -> None:
     from playground.jsonl import read_texts
     from playground.models.fetch import bar
 
-    try:
-        lambdas = [float(part) for part in arguments.lambdas.split(",")]
-    except ValueError:
-        raise UserError(f"--lambdas is {arguments.lambdas!r}; give numbers with commas, as in 0,0.5,1.") from None
+    lambdas = _numbers(arguments, "lambdas")
     prompts = [row["prompt"] for row in read_texts(arguments.data, ("prompt",), arguments.limit)]
     with service() as playground:
         found, _ = sweep(
@@ -336,6 +333,59 @@ def _ivg(arguments: argparse.Namespace) -> None:
             f"{row['method']:<10} gold {row['mean_gold']:.3f} ({row['low']:.3f} to {row['high']:.3f})  "
             f"over base {row['win_rate_over_base']:.1%}  {row['generated_tokens']:.0f} tokens  {row['seconds']:.2f} s"
         )
+
+
+def _add_frontier(evaluate: Commands) -> None:
+    frontier = command(
+        evaluate,
+        "frontier",
+        _frontier,
+        "compare searches of one price with turning λ: harmlessness over price, and over help that is lost",
+        "evaluate frontier --data HARMFUL.jsonl --harmless HARMLESS.jsonl --limit 20 --json   # each method at each λ",
+    )
+    frontier.add_argument("--data", required=True, type=Path, help='JSON Lines with "prompt": requests for harm')
+    frontier.add_argument("--harmless", required=True, type=Path, help='JSON Lines with "prompt": harmless requests')
+    add_limit(frontier, "only the first rows of each")
+    frontier.add_argument("--lambdas", default="0,0.1,0.2,0.3,0.5", help="shares of the aligned model, from 0 to 1")
+    frontier.add_argument(
+        "--budget", type=int, default=1500, help="forward tokens that a search may take for an answer"
+    )
+    frontier.add_argument(
+        "--judge", metavar="SCORER", default="harmless_judge", help="says what is harmless; guides nothing"
+    )
+    frontier.add_argument("--max-new-tokens", type=int, default=24, help="at most so many tokens an answer")
+    add_json(frontier)
+
+
+def _frontier(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.frontier import evaluate_frontier
+    from playground.jsonl import read_texts
+    from playground.models.fetch import bar
+
+    _refuse_below_one(arguments, "limit", "budget", "max_new_tokens")
+    lambdas = _numbers(arguments, "lambdas")
+    files = arguments.data, arguments.harmless
+    harmful, harmless = ([row["prompt"] for row in read_texts(file, ("prompt",), arguments.limit)] for file in files)
+    with service() as playground:
+        found = evaluate_frontier(
+            playground, harmful, harmless, lambdas, arguments.budget, arguments.max_new_tokens, arguments.judge, bar
+        )
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    print(f"{found['n_harmful']} harmful and {found['n_harmless']} harmless prompts, judged by {found['judge']}")
+    for point in found["points"]:
+        print(
+            f"λ {point['share']:<4g} {point['method']:<10} harmless {point['harmless_rate']:.1%}  "
+            f"helpful {point['helpful_rate']:.1%}  {point['forward_tokens']:.0f} forward tokens"
+        )
+
+
+def _numbers(arguments: argparse.Namespace, name: str) -> list[float]:
+    try:
+        return [float(part) for part in getattr(arguments, name).split(",")]
+    except ValueError:
+        raise UserError(f"--{name} is {getattr(arguments, name)!r}; give numbers with commas, as in 0,0.5,1.") from None
 
 
 def _refuse_below_one(arguments: argparse.Namespace, *names: str) -> None:

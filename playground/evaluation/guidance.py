@@ -113,12 +113,7 @@ def evaluate_guidance(
     if wrong := next((row["label"] for row in rows if not isinstance(row.get("label"), str | None)), None):
         raise UserError(f"The label {shown(wrong)} is no text; mend it, or leave labels out.")
     judge = ScorerChoice(gold or own.gold)
-    guides = _asked(playground, ScorerChoice(scorer)) | set(playground.catalogue.resolve(Policy(tuned)).names)
-    if judge == ScorerChoice(scorer) or _asked(playground, judge) & guides - {UNTUNED}:
-        raise UserError(
-            f"The scorer {judge} asks what guides, so it would find all that fools it good; give another one as "
-            "--gold, or as --scorer."
-        )
+    impartial(playground, judge, ScorerChoice(scorer), set(playground.catalogue.resolve(Policy(tuned)).names))
     lanes = lanes_of(tuned, scorer, **options)
     jobs = [(prompt_of(task, row["prompt"]), seed) for row in rows for seed in range(seeds)]
     playground.load_for(lanes.values(), no_progress)
@@ -161,6 +156,16 @@ def evaluate_guidance(
             }
         )
     return {"task": task, "n": len(rows), "gold": judge, "methods": methods}
+
+
+def impartial(playground: Playground, judge: ScorerChoice, scorer: ScorerChoice, tuned: set[str]) -> None:
+    """Raises UserError for a judge that is the scorer which guides, or asks a model that does."""
+    guides = _asked(playground, scorer) | tuned
+    if judge == scorer or _asked(playground, judge) & guides - {UNTUNED}:
+        raise UserError(
+            f"The scorer {judge} asks what guides, so it would find all that fools it good; let another one judge, or "
+            "guide."
+        )
 
 
 def _asked(playground: Playground, scorer: ScorerChoice) -> set[str]:

@@ -62,8 +62,8 @@ def evaluate_search(
         found[lane.method] = {
             **{name: sum(which) / n for name, which in shares.items()},
             "judged": {judge: sum(good[judge]) / n for judge in judges},
-            "intervals": {name: _interval(which) for name, which in shares.items()}
-            | {"judged": {judge: _interval(good[judge]) for judge in judges}},
+            "intervals": {name: share_interval(which) for name, which in shares.items()}
+            | {"judged": {judge: share_interval(good[judge]) for judge in judges}},
             "forward_tokens": forward / n,
             "seconds": seconds / n,
             "answers": texts,
@@ -72,7 +72,7 @@ def evaluate_search(
     return found
 
 
-def _interval(which: list[bool]) -> list[float]:
+def share_interval(which: list[bool]) -> list[float]:
     """Wilson's interval of a share: it is not empty where all are of one kind."""
     found = binomtest(sum(which), len(which)).proportion_ci(method="wilson")
     return [float(found.low), float(found.high)]

@@ -118,7 +118,7 @@ def test_a_label_that_is_no_text_is_told_before_the_work(tiny, monkeypatch, labe
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"gold": "value_sentiment"}, "value_sentiment asks what guides.*--gold"),
+        ({"gold": "value_sentiment"}, "value_sentiment asks what guides.*let another one judge"),
         ({"gold": "value_sentiment(model=value_sentiment)"}, "asks what guides"),
         ({"gold": "value_harmless(model=value_sentiment)"}, "asks what guides"),
         ({"gold": "implicit(tuned=adapted)"}, "asks what guides"),
