@@ -39,7 +39,7 @@ def test_the_true_order_is_found():
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
     inside = total = 0
-    for repetition in range(200):
+    for repetition in range(80):
         for method in leaderboard(simulated(TRUE, 400, 40, repetition), rounds=150)["methods"]:
             inside += method["low"] <= TRUE[method["method"]] <= method["high"]
             total += 1
