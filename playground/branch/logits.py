@@ -97,10 +97,11 @@ def draw(log_probs: torch.Tensor, uniform: float) -> int:
 
 
 def kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """KL(p‖q) in nats of two finite log-probability vectors."""
-    return (p.exp() * (p - q)).sum(-1).clamp_min(0)
+    """KL(p‖q) in nats of two finite log-probability vectors. Added up in fp64: threads share a sum, and what is recorded
+    must not tell how many they were."""
+    return (p.exp() * (p - q)).sum(-1, dtype=torch.float64).clamp_min(0)
 
 
 def entropy(log_probs: torch.Tensor) -> torch.Tensor:
     """Entropy in nats of a finite log-probability vector."""
-    return -(log_probs.exp() * log_probs).sum(-1)
+    return -(log_probs.exp() * log_probs).sum(-1, dtype=torch.float64)

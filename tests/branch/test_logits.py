@@ -131,3 +131,16 @@ def test_flip_points_are_those_of_a_fine_grid(log_probs):
 def test_equal_models_never_flip():
     log_probs = torch.randn(50).log_softmax(-1)
     assert logits.flip_points(log_probs, log_probs, -1, 5) == [(-1, int(log_probs.argmax()))]
+
+
+def test_what_is_recorded_does_not_tell_how_many_threads_there_were():
+    rows = (3 * torch.randn(2, 100, 49152, generator=torch.Generator().manual_seed(0))).log_softmax(-1)
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            pairs = [(logits.kl(p, q), logits.entropy(p)) for p, q in zip(*rows, strict=True)]
+            found.append([round(float(number), 5) for pair in pairs for number in pair])
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
