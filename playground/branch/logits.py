@@ -97,8 +97,8 @@ def draw(log_probs: torch.Tensor, uniform: float) -> int:
 
 
 def kl(p: torch.Tensor, q: torch.Tensor) -> torch.Tensor:
-    """KL(p‖q) in nats of two finite log-probability vectors. Added up in fp64: threads share a sum, and what is recorded
-    must not tell how many they were."""
+    """KL(p‖q) in nats of two finite log-probability vectors. Added up in fp64: threads share a sum, and what is
+    recorded must not tell how many they were."""
     return (p.exp() * (p - q)).sum(-1, dtype=torch.float64).clamp_min(0)
 
 
