@@ -57,6 +57,7 @@ def test_methods_and_models_are_listed(client, served):
     assert models["dera"].options["lambda_"] == 0.5 and models["dera"].description
     assert {"greedy", "rain", "reference", "quarter"} <= set(models) and "evaluator" not in models
     assert client.models.retrieve("dera:lambda_=0.3").id == "dera:lambda_=0.3"
+    assert not any(models["dera"].info["meta"]["capabilities"].values()), "else Open WebUI sends tools"
     with pytest.raises(openai.NotFoundError, match="no method 'gpt-4o'"):
         client.models.retrieve("gpt-4o")
 

@@ -36,6 +36,8 @@ KEEP_ALIVE_SECONDS = 5.0
 _KEEP_ALIVE = ": still at work\n\n"
 _CLIENT_IS_GONE = 499
 """The status of an answer that nobody reads."""
+_LACKS = {"info": {"meta": {"capabilities": {"builtin_tools": False, "vision": False}}}}
+"""What no model here can do, where Open WebUI looks for it: else it sends tools with every message."""
 Form = type[told.Chat] | type[told.Completion]
 
 
@@ -151,7 +153,7 @@ class _Api:
         return JSONResponse(self._told(name))
 
     def _told(self, name: str) -> dict[str, Any]:
-        model = {"id": name, "object": "model", "created": self.since, "owned_by": "realign-playground"}
+        model = {"id": name, "object": "model", "created": self.since, "owned_by": "realign-playground", **_LACKS}
         if known := DECODERS.get(name):
             return model | {
                 "name": known.title,
