@@ -439,6 +439,7 @@ function draw() {
   const asked = new URLSearchParams(window.location.search).has('run');
   if (lanes.length) stood = Math.round(board().getBoundingClientRect().bottom - element.getBoundingClientRect().top);
   opening.hidden = !value?.opening || asked;
+  if (value?.begins) return;  // the answers that stood there stay until there are others
   after.hidden = !(value?.lanes || (value?.opening && !asked)) || value.status === 'running';
   if (!after.firstChild) after.append(...shareButtons(), saveButton());
   after.lastChild.hidden = Boolean(value?.opening);

@@ -368,6 +368,7 @@ class CompareTab:
         """Start a run and yield (board, figure) until it has ended; a page that goes away ends it."""
         self.sessions.stop(request.session_hash)
         with self.sessions.begin(request, *size_of(wanted)) as ticket:
+            yield {"begins": True}, gr.skip()  # what the press changes is seen before the first token
             for before in ticket.places():
                 yield {"queued": place_in_words(before)}, gr.skip()
             if ticket.stopped:
@@ -410,7 +411,10 @@ class CompareTab:
         one.shutdown(wait=False)
         while not loading.done() and not ticket.stopped:
             share, what = self.playground.memory.loading
-            yield {"loading": {"share": share, "what": f"The model is loading: {what}"}}, gr.skip()
+            words = (
+                f"The model is loading: {what}" if share < 1 else "The model is loaded. The answers are about to begin."
+            )
+            yield {"loading": {"share": share, "what": words}}, gr.skip()
             time.sleep(0.3)
         if ticket.stopped:
             yield None, gr.skip()
