@@ -49,6 +49,9 @@ REOPENED_SECONDS = 0.5
 PARTIAL_SECONDS = 0.5
 """The same for clients of the API."""
 
+_TELL = "(...values) => {{ document.dispatchEvent(new Event('{}')); return values; }}"
+"""JavaScript that tells the board what happens, and passes on what an event takes."""
+
 
 class CompareTab:
     """Builds the tab inside the current Blocks and keeps its components for others to fill."""
@@ -298,7 +301,7 @@ class CompareTab:
                 )
                 yield from self._run(wanted, self.origin_of(visitor), request)
 
-            gr.on(
+            started = gr.on(
                 [self.run_button.click, self.prompt.submit],
                 run,
                 [self.visitor, self.prompt, self.system, self.earlier, self.seed, self.length, *flat],
@@ -306,8 +309,10 @@ class CompareTab:
                 api_visibility="private",
                 show_progress="hidden",
                 concurrency_limit=None,
+                js=_TELL.format("run-asked"),
                 trigger_mode="multiple",  # a second Run takes the place of the first; "once" would drop it silently
             )
+            started.failure(None, js=_TELL.format("run-refused"), **quiet)
 
     def _lane_controls(self, number: int, lane: dict[str, Any], schema: dict[str, Any], alone: bool):
         """One lane's head and controls. Returns (the components of its options and of its beginning, (method,
@@ -410,7 +415,10 @@ class CompareTab:
         one.shutdown(wait=False)
         while not loading.done() and not ticket.stopped:
             share, what = self.playground.memory.loading
-            yield {"loading": {"share": share, "what": f"The model is loading: {what}"}}, gr.skip()
+            # At the end of a part nothing more is told of it: what it has learned is put to it, or the next part comes.
+            here = {"queued": "The model is in memory; the lanes begin soon …"}
+            at_it = {"loading": {"share": share, "what": f"The model is loading: {what}"}}
+            yield here if share >= 1 else at_it, gr.skip()
             time.sleep(0.3)
         if ticket.stopped:
             yield None, gr.skip()
