@@ -4,7 +4,7 @@ const searches = () => element.querySelector('.searches');
 const lanes = [];          // one record of DOM nodes per lane
 let shownRun = null;       // its id; of the opening, whose lanes are of several runs, OPENING
 const OPENING = 'opening';
-let stood = 0;             // px: the height of the last lanes with their dial
+let stood = 0;             // px: what `measure` found last
 let shownPrompt = '';
 let awaited = null;        // the lane that was asked to go on: the next run is this one with a branch beside it
 const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
@@ -389,6 +389,7 @@ function drawNote(words, share) {
     done.max = 1; done.value = share;
     note.append(document.createElement('br'), done);
   }
+  board().style.minHeight = '';
   board().replaceChildren(note);
   searches().replaceChildren();
   return note;
@@ -409,7 +410,7 @@ function newLanes(run, count) {
   shownRun = run;
 }
 
-// A run has its address, its prompt as the page's title, and its answers in view.
+// A run has its address, its prompt as the page's title, and its answers in view. Nothing below moves up when it begins.
 function show(value) {
   const parent = awaited && board().contains(awaited.root) ? lanes.indexOf(awaited) : -1;
   const branch = value.lanes.length === lanes.length + 1 && value.lanes[parent + 1]?.fork?.lane === parent ? newLane() : null;
@@ -418,7 +419,10 @@ function show(value) {
     lanes[parent].root.after(branch.root);
     lanes.splice(parent + 1, 0, branch);
     shownRun = value.run;
-  } else newLanes(value.run, value.lanes.length);
+  } else {
+    newLanes(value.run, value.lanes.length);
+    board().style.minHeight = `${stood}px`;
+  }
   const url = new URL(window.location);
   url.searchParams.set('run', value.run);
   window.history.replaceState(null, '', url);
@@ -432,12 +436,18 @@ function show(value) {
   if (top < 0 || top > window.innerHeight / 2) requestAnimationFrame(() => board().scrollIntoView());
 }
 
+// How much room the lanes take, with what stands above and below them.
+function measure() {
+  const after = element.querySelector('.after'), last = after.offsetParent ? after : board();
+  if (lanes.length) stood = Math.round(last.getBoundingClientRect().bottom - element.getBoundingClientRect().top - searches().offsetHeight);
+}
+
 function draw() {
   const value = props.value;
   if (!board()) return;
   const after = element.querySelector('.after'), opening = element.querySelector('.opening');
   const asked = new URLSearchParams(window.location.search).has('run');
-  if (lanes.length) stood = Math.round(board().getBoundingClientRect().bottom - element.getBoundingClientRect().top);
+  measure();
   opening.hidden = !value?.opening || asked;
   if (value?.begins) return;  // the answers that stood there stay until there are others
   after.hidden = !(value?.lanes || (value?.opening && !asked)) || value.status === 'running';
@@ -451,6 +461,7 @@ function draw() {
   if (!value?.lanes) return drawNote('The answers appear here, side by side. Press Run.');
   if (value.run !== shownRun || lanes.length !== value.lanes.length || !board().contains(lanes[0]?.root)) show(value);
   value.lanes.forEach((data, i) => drawLane(lanes[i], data));
+  if (value.status !== 'running') board().style.minHeight = '';
 }
 
 // The run as a file, to be opened again in the History tab, here or elsewhere.
