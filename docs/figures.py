@@ -7,6 +7,7 @@ so the two cannot differ.
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -14,14 +15,17 @@ import plotly.graph_objects as go
 
 from playground.figures.coverage import coverage_figure
 from playground.figures.guidance import Bar, guidance_figure
+from tests.browser import installed
 
 DOCS = Path(__file__).parent
 CALIBRATION = DOCS.parent / "adapters" / "answers" / "calibration.json"
-NUMBER = r"(-?[\d.]+)"
+NUMBER = r"(−?[\d.]+)"
 
 
 def main() -> None:
     """Draw both."""
+    if path := installed():
+        os.environ.setdefault("BROWSER_PATH", path)  # plotly draws by a browser, and knows fewer names of it
     told = json.loads(CALIBRATION.read_text(encoding="utf-8"))
     _write(coverage_figure(told["curves"], told["coverage"]), "aspire")
     _write(guidance_figure(sentiment_bars((DOCS / "ivg.md").read_text(encoding="utf-8")), "VADER, −1 to 1"), "ivg")
@@ -31,7 +35,7 @@ def sentiment_bars(page: str) -> list[Bar]:
     """The rows of docs/ivg.md's first table of sentiments: | method | mean | low to high | …"""
     table = page.partition("**Sentiment**")[2].partition("![")[0]
     rows = re.findall(rf"^\| (\w+) \| {NUMBER} \| {NUMBER} to {NUMBER} \| \d+ %", table, re.MULTILINE)
-    return [Bar(method, *(float(number) for number in numbers)) for method, *numbers in rows]
+    return [Bar(method, *(float(number.replace("−", "-")) for number in numbers)) for method, *numbers in rows]
 
 
 def _write(figure: go.Figure, name: str) -> None:

@@ -21,12 +21,16 @@ _QUIET = (
 )
 
 
+def installed() -> str | None:
+    """The path of a browser of this machine, or None."""
+    return next(filter(None, map(shutil.which, _NAMES)), None)
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser that is closed at the end."""
-    installed = next(filter(None, map(shutil.which, _NAMES)), None)
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=installed, args=list(_QUIET))
+        browser = driver.chromium.launch(executable_path=installed(), args=list(_QUIET))
         yield browser
         browser.close()
 
