@@ -95,9 +95,9 @@ async function look(lane, at) {
   if (!record) { lane.look.replaceChildren(make('p', 'notice', 'This run is no longer on the server.')); return; }
   const columns = Object.keys(record.top[0] || {}).filter(key => key !== 'id' && key !== 'text');
   const table = make('table', columns.length > 3 ? 'many' : '');
-  const facts = [`Token ${at + 1}: “${record.text || '⟨end⟩'}”`];
-  for (const [name, value] of Object.entries(record)) if (typeof value === 'number' && !['id', 'node'].includes(name)) facts.push(fact(name, value));
-  table.append(make('caption', '', facts.join(' · ')));
+  const caption = make('caption', '', `Token ${at + 1}: “${record.text || '⟨end⟩'}”`);
+  for (const [name, value] of Object.entries(record)) if (typeof value === 'number' && !['id', 'node'].includes(name)) caption.append(' · ', plainFact(name, value));
+  table.append(caption);
   const header = table.createTHead().insertRow();
   header.append(make('th', '', 'candidate'), ...columns.map(c => make('th', '', c === 'p' ? 'probability' : c)));
   if (lane.data.continues) header.append(make('th', '', ''));
@@ -124,6 +124,16 @@ function fact(name, value) {
   const words = { log_prob: 'log p', lambda: 'λ', implicit_sum: 'sum so far' }[name]
     || name.replace(/^kl_to_/, 'KL to ').replace(/_/g, ' ');
   return `${words} ${signed(+value.toFixed(3))}`;
+}
+
+// The same of a token in plain words; the field's own come on hover.
+function plainFact(name, value) {
+  const from = name.match(/^kl_to_(.*)/)?.[1];
+  const words = name === 'log_prob' ? `surprise ${signed(+(-value).toFixed(3))}`
+    : from ? `drift from ${from === 'reference' ? 'the unaligned model' : from} ${signed(+value.toFixed(3))}` : fact(name, value);
+  const part = make('span', '', words);
+  part.title = fact(name, value);
+  return part;
 }
 
 // Keep the tokens before this one, take this candidate, and let the method go on, in a lane beside this one.

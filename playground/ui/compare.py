@@ -23,7 +23,7 @@ from playground.ui.board import Board, snapshot
 from playground.ui.cards import STYLE, cards
 from playground.ui.controls import Slider, chosen, control, offer
 from playground.ui.errors import asked, in_words
-from playground.ui.examples import EXAMPLES, FIRST_EXAMPLES, RECORDED, TASK_EXAMPLES
+from playground.ui.examples import FIRST_EXAMPLES, MORE_EXAMPLES, RECORDED, TASK_EXAMPLES
 from playground.ui.lanes import (
     Lanes,
     another_lane,
@@ -105,9 +105,9 @@ class CompareTab:
                         elem_id="length",
                         interactive=True,
                     )
+            self.add_button = gr.Button("Add lane", elem_id="add-lane", size="sm", min_width=90, scale=0)
         self.lanes = gr.State(first_lanes(playground.catalogue))
         self.models = gr.State(list(playground.catalogue.writers))
-        self.add_button = gr.Button("Add lane", render=False, elem_id="add-lane", size="sm", min_width=90, scale=0)
 
         def candidates(place: list) -> dict[str, Any] | None:
             return self._candidates(*place)
@@ -133,7 +133,6 @@ class CompareTab:
         self.price = gr.Plot(show_label=False, render=False, elem_id="price")
         with gr.Row(elem_id="lane-row"):
             self._render_lanes()
-            self.add_button.render()
         self.lanes.change(
             lambda lanes: gr.update(interactive=len(lanes) < MAX_LANES),
             self.lanes,
@@ -166,13 +165,12 @@ class CompareTab:
 
     def _more_examples(self) -> gr.Dataset:
         """The other examples, and the tasks of the papers, which come back: they bring lanes."""
-        more = [example for example in EXAMPLES if example not in FIRST_EXAMPLES]
         gr.Examples(
-            [[text] for _, text in more],
+            [[text] for _, text in MORE_EXAMPLES],
             inputs=[self.prompt],
             label="Prompts",
-            example_labels=[f"{kind}: {text}" for kind, text in more],
-            examples_per_page=len(more),
+            example_labels=[text for _, text in MORE_EXAMPLES],
+            examples_per_page=len(MORE_EXAMPLES),
             elem_id="more-examples",
         )
         return gr.Dataset(

@@ -23,6 +23,27 @@ EXAMPLES: tuple[tuple[str, str], ...] = (
 FIRST_EXAMPLES = tuple(EXAMPLES[at] for at in (0, 3, 5, 8, 9))
 """In view without a click: one of each kind, but for the tricky one."""
 
+MORE_EXAMPLES = tuple(example for example in EXAMPLES if example not in FIRST_EXAMPLES)
+_COLOURS = {
+    "Everyday": "#15803d",
+    "Risky": "#c2410c",
+    "Looks risky": "#a16207",
+    "Factual": "#1d4ed8",
+    "Creative": "#7e22ce",
+    "Tricky": "#475569",
+}
+"""Of each kind's tag; white on it has a contrast of 4.5 at least."""
+
+
+def tags() -> str:
+    """The style sheet that puts its kind, as a coloured tag, before each example: Gradio's examples hold text alone."""
+    return "".join(
+        f'#{row} .gallery > :nth-child({at})::before {{ content: "{kind}"; background: {_COLOURS[kind]}; }}\n'
+        for row, examples in (("examples", FIRST_EXAMPLES), ("more-examples", MORE_EXAMPLES))
+        for at, (kind, _) in enumerate(examples, 1)
+    )
+
+
 _TEXTS: tuple[tuple[str, str, str], ...] = (
     (
         "sentiment",

@@ -32,6 +32,7 @@ from playground.ui.arena import ArenaTab, arena_endpoints
 from playground.ui.ask import AskTab
 from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
+from playground.ui.examples import tags
 from playground.ui.guard import Guard
 from playground.ui.history import HistoryTab
 from playground.ui.openai import serve_openai
@@ -267,7 +268,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         server_name=host,
         server_port=port,
         theme=THEME,
-        css=_read("page.css"),
+        css=_read("page.css") + tags(),
         # What depends on the whole page, not on Gradio's part of it, which its own style sheets are bound to.
         head=f"<style>{_read('tour.css', 'print.css')}</style><script>{_read('page.js', 'tour.js')}</script>",
         footer_links=["api"],

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from playground.requests import RunRequest
 from playground.store.exchange import recorded_runs
-from playground.ui.examples import RECORDED
+from playground.ui.examples import FIRST_EXAMPLES, RECORDED
 from playground.ui.page import ABOUT, TITLE
 from playground.ui.preview import SIZE
 
@@ -145,6 +145,50 @@ def test_a_run_takes_the_place_of_the_opening_and_comes_into_view(page):
     for selector in ("#prompt", ".lane:first-child .text"):
         assert_in_first_screen(page, selector)
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+def test_a_run_clears_the_board_at_once_and_nothing_below_jumps(page):
+    below = "document.querySelector('#recorded').getBoundingClientRect().top + scrollY"
+    before = page.evaluate(below)
+    page.locator("#run").click()
+    expect(page.get_by_text("The prompt is empty")).to_be_visible()
+    expect(page.locator(".opening")).to_be_visible()
+    held = []
+    page.route("**/queue/join*", lambda route: held.append(route))
+    page.locator("#prompt textarea").fill("Name a colour.")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("The lanes begin …")).to_be_visible()
+    expect(page.locator(".opening")).to_be_hidden()
+    expect(page.locator("#stop")).to_be_visible()
+    assert page.evaluate(below) == pytest.approx(before, abs=1)
+    for route in held:
+        route.continue_()
+    page.unroute("**/queue/join*")
+    expect(page.locator(".lane .state:is(.writing, .done)").first).to_be_visible()
+    assert page.evaluate(below) >= before - 1
+    page.locator("#stop").click()
+    expect(page.locator(".lane .state:is(.stopped, .done)")).to_have_count(2)
+
+
+def test_a_run_that_is_refused_gives_the_opening_back(page):
+    page.get_by_role("button", name="More settings").click()
+    page.locator("#earlier textarea").fill("no turns")
+    page.locator("#prompt textarea").fill("Name a colour.")
+    page.keyboard.press("Control+Enter")
+    expect(page.get_by_text("The earlier turns cannot be read")).to_be_visible()
+    expect(page.locator(".opening")).to_be_visible()
+    expect(page.locator(".lane .text").first).to_contain_text("fake credit card")
+
+
+def test_examples_have_tags_of_their_kinds_and_lanes_stand_under_their_controls(page):
+    tag = "node => getComputedStyle(node, '::before').content"
+    tags = [example.evaluate(tag) for example in page.locator("#examples .gallery > *").all()]
+    assert tags == [f'"{kind}"' for kind, _ in FIRST_EXAMPLES]
+    if page.viewport_size["width"] != SIZES[0][0]:
+        return
+    for controls, lane in zip(page.locator(".lane-controls").all(), page.locator(".lane").all(), strict=True):
+        above, below = controls.bounding_box(), lane.bounding_box()
+        assert (above["x"], above["width"]) == pytest.approx((below["x"], below["width"]), abs=1)
 
 
 def test_a_list_closes_when_the_focus_goes_on_and_by_escape(page):
