@@ -446,6 +446,14 @@ function show(value) {
   if (top < 0 || top > window.innerHeight / 2) requestAnimationFrame(() => board().scrollIntoView());
 }
 
+// Run was pressed: what was shown goes at once, not when the server's first words come.
+function clear() {
+  if (!document.querySelector('#prompt textarea').value.trim()) return;
+  measure();
+  for (const part of ['.opening', '.after']) element.querySelector(part).hidden = true;
+  drawQueued('The lanes begin …');
+}
+
 // How much room the lanes take, with what stands above and below them.
 function measure() {
   const after = element.querySelector('.after'), last = after.offsetParent ? after : board();
@@ -459,7 +467,6 @@ function draw() {
   const asked = new URLSearchParams(window.location.search).has('run');
   measure();
   opening.hidden = !value?.opening || asked;
-  if (value?.begins) return;  // the answers that stood there stay until there are others
   after.hidden = !(value?.lanes || (value?.opening && !asked)) || value.status === 'running';
   if (!after.firstChild) after.append(...shareButtons(), saveButton());
   after.lastChild.hidden = Boolean(value?.opening);
@@ -492,5 +499,7 @@ function saveButton() {
 
 // The theme has changed.
 new MutationObserver(() => lanes.forEach(lane => drawTree(lane.tree))).observe(document.body, { attributeFilter: ['class'] });
+document.addEventListener('run-asked', clear);
+document.addEventListener('run-refused', draw);
 watch('value', draw);
 draw();

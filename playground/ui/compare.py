@@ -49,6 +49,9 @@ REOPENED_SECONDS = 0.5
 PARTIAL_SECONDS = 0.5
 """The same for clients of the API."""
 
+_TELL = "(...values) => {{ document.dispatchEvent(new Event('{}')); return values; }}"
+"""JavaScript that tells the board what happens, and passes on what an event takes."""
+
 
 class CompareTab:
     """Builds the tab inside the current Blocks and keeps its components for others to fill."""
@@ -296,7 +299,7 @@ class CompareTab:
                 )
                 yield from self._run(wanted, self.origin_of(visitor), request)
 
-            gr.on(
+            started = gr.on(
                 [self.run_button.click, self.prompt.submit],
                 run,
                 [self.visitor, self.prompt, self.system, self.earlier, self.seed, self.length, *flat],
@@ -304,8 +307,10 @@ class CompareTab:
                 api_visibility="private",
                 show_progress="hidden",
                 concurrency_limit=None,
+                js=_TELL.format("run-asked"),
                 trigger_mode="multiple",  # a second Run takes the place of the first; "once" would drop it silently
             )
+            started.failure(None, js=_TELL.format("run-refused"), **quiet)
 
     def _lane_controls(self, number: int, lane: dict[str, Any], schema: dict[str, Any], alone: bool):
         """One lane's head and controls. Returns (the components of its options and of its beginning, (method,
@@ -366,7 +371,6 @@ class CompareTab:
         """Start a run and yield (board, figure) until it has ended; a page that goes away ends it."""
         self.sessions.stop(request.session_hash)
         with self.sessions.begin(request, *size_of(wanted)) as ticket:
-            yield {"begins": True}, gr.skip()  # what the press changes is seen before the first token
             for before in ticket.places():
                 yield {"queued": place_in_words(before)}, gr.skip()
             if ticket.stopped:
@@ -409,10 +413,10 @@ class CompareTab:
         one.shutdown(wait=False)
         while not loading.done() and not ticket.stopped:
             share, what = self.playground.memory.loading
-            words = (
-                f"The model is loading: {what}" if share < 1 else "The model is loaded. The answers are about to begin."
-            )
-            yield {"loading": {"share": share, "what": words}}, gr.skip()
+            # At the end of a part nothing more is told of it: what it has learned is put to it, or the next part comes.
+            here = {"queued": "The model is in memory; the lanes begin soon …"}
+            at_it = {"loading": {"share": share, "what": f"The model is loading: {what}"}}
+            yield here if share >= 1 else at_it, gr.skip()
             time.sleep(0.3)
         if ticket.stopped:
             yield None, gr.skip()
