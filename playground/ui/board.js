@@ -196,7 +196,7 @@ function scrub(lane) {
   lane.scrubParts.keep.textContent = `Keep ${where} as a model`;
   const tokens = lane.text.querySelectorAll('.token');
   tokens.forEach(token => token.classList.remove('turn', 'after'));
-  if (at === dial.value && !dial.scheduled) {
+  if (lane.scrub.classList.contains('coming') || (at === dial.value && !dial.scheduled)) {
     lane.scrubParts.says.textContent = `The answer was written at this ${dial.title}. Drag to see where the text would change.`;
     return;
   }
@@ -378,9 +378,11 @@ function drawLane(lane, data) {
   lane.tree.title.textContent = `${lanes.indexOf(lane) + 1}. ${data.title}: ${data.shape === 'beams' ? 'its beams' : 'its search'}`;
   lane.tree.shape(data.shape);
   if (data.steps) lane.tree.fetch(data.steps);
-  const first = lane.scrub.hidden;
-  lane.scrub.hidden = !data.flips.length || data.status === 'writing' || data.status === 'waiting';
-  if (first && !lane.scrub.hidden) {
+  // While a lane writes, its dial has its room already: nothing jumps when it comes.
+  const first = lane.scrub.hidden, coming = ['waiting', 'writing'].includes(data.status), was = lane.scrub.classList.contains('coming');
+  lane.scrub.hidden = coming ? !data.dial : !data.flips.length;
+  lane.scrub.classList.toggle('coming', coming);
+  if ((first || was && !coming) && !lane.scrub.hidden) {
     Object.assign(lane.slider, { min: data.dial.low, max: data.dial.high, step: 0.05, value: data.dial.value });
     lane.setting = data.dial.value;
     lane.scrubParts.name.textContent = `What if ${data.dial.title} =`;
@@ -450,14 +452,14 @@ function show(value) {
 function clear() {
   if (!document.querySelector('#prompt textarea').value.trim()) return;
   measure();
-  for (const part of ['.opening', '.after']) element.querySelector(part).hidden = true;
+  element.querySelector('.opening').hidden = true;
+  element.querySelector('.after').classList.add('coming');
   drawQueued('The lanes begin …');
 }
 
-// How much room the lanes take, with what stands above and below them.
+// How much room the lanes take, with what stands above them.
 function measure() {
-  const after = element.querySelector('.after'), last = after.offsetParent ? after : board();
-  if (lanes.length) stood = Math.round(last.getBoundingClientRect().bottom - element.getBoundingClientRect().top - searches().offsetHeight);
+  if (lanes.length) stood = Math.round(board().getBoundingClientRect().bottom - element.getBoundingClientRect().top);
 }
 
 function draw() {
@@ -467,7 +469,9 @@ function draw() {
   const asked = new URLSearchParams(window.location.search).has('run');
   measure();
   opening.hidden = !value?.opening || asked;
-  after.hidden = !(value?.lanes || (value?.opening && !asked)) || value.status === 'running';
+  const ended = value?.lanes ? value.status !== 'running' : Boolean(value?.opening && !asked);
+  after.hidden = !ended && !value?.lanes && !value?.queued && !value?.loading;
+  after.classList.toggle('coming', !ended);
   if (!after.firstChild) after.append(...shareButtons(), saveButton());
   after.lastChild.hidden = Boolean(value?.opening);
   shownPrompt = value?.opening?.prompt ?? value?.prompt ?? '';
