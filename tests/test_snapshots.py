@@ -175,6 +175,33 @@ def test_two_servers_write_beside_each_other(server, tmp_path):
     assert server().state() == two.state()
 
 
+def test_two_servers_on_one_database_lose_nothing_to_one_another(server, tmp_path):
+    """Each saves the same outbox, and a vote comes between the writing of a part and the noting of it."""
+    one, two = server(), Server(tmp_path / "0.db", Folder(tmp_path / "outside"))
+    command = VoteStore(Connection(tmp_path / "0.db"))
+
+    class Slow(Folder):
+        def write(self, parts, instead_of=()):
+            super().write(parts, instead_of)
+            turn = len(list(self.path.iterdir()))
+            if turn < 8:
+                two.give(f"meanwhile {turn}")
+                two.snapshots.attempt()
+                command.take([vote(f"imported {turn}")])
+                command.hide(f"meanwhile {turn}", True, "spam")
+
+    one.give("first")
+    one.snapshots.place = Slow(tmp_path / "outside")
+    one.snapshots.attempt()
+    assert not one.snapshots.store.unsaved()
+    two.give("last"), command.forget("v")
+    two.give("after", created=now()), two.snapshots.attempt()
+    one.snapshots.attempt()
+    assert not one.snapshots._error and not two.snapshots._error
+    assert server().state() == one.state() == two.state()
+    assert [row["battle"] for row in one.votes.rows()] == ["after"], "what was deleted stays so"
+
+
 def test_a_disk_that_is_wiped_again_and_again_loses_what_was_not_saved_and_no_more(server):
     saved, rng, lost = set(), random.Random(1), 0
     for turn in range(8):

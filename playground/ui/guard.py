@@ -8,6 +8,7 @@ import ipaddress
 import json
 import math
 import re
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,8 @@ _DIRECT = re.compile(r"/gradio_api/(?:run|api)/")
 _REMEMBERED = 10_000
 LARGEST_BODY = 16 << 20
 """Bytes of a body that is no upload."""
+_UNSENT = 16 << 10
+"""Bytes of an answer that the system may hold for a client that is not ready for them."""
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' data: blob:; worker-src 'self' blob:; "
@@ -36,6 +39,14 @@ _POLICY = (
 )
 """Gradio writes scripts into its page and compiles those of its own components, so these are allowed; none from
 elsewhere is, and nothing can be sent elsewhere."""
+
+
+def hold_little(listening: Iterable[socket.socket]) -> None:
+    """Let connections that these sockets accept tell soon when their client takes nothing: the system would hold
+    megabytes for it, and a whole stream be sent that nobody reads. What is on its way is not limited."""
+    if unsent := getattr(socket, "TCP_NOTSENT_LOWAT", None):  # not everywhere
+        for one in listening:
+            one.setsockopt(socket.IPPROTO_TCP, unsent, _UNSENT)
 
 
 class Guard:

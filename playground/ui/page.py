@@ -33,7 +33,7 @@ from playground.ui.ask import AskTab
 from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.examples import tags
-from playground.ui.guard import Guard
+from playground.ui.guard import Guard, hold_little
 from playground.ui.history import HistoryTab
 from playground.ui.openai import serve_openai
 from playground.ui.owner import OwnerTab
@@ -282,6 +282,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         prevent_thread_lock=True,
         quiet=not block,
     )
+    hold_little(one for server in page.server.servers for one in server.sockets)
     if not block:
         playground.backend.load("reference", "aligned")
         return page, address

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import json
 import math
+import socket
 import threading
 
 import httpx
@@ -16,7 +17,7 @@ from mcp.client.streamable_http import streamable_http_client
 from playground.branch.branch import SHOWN
 from playground.requests import LaneRequest
 from playground.service.crowd import Limits
-from playground.ui import compare
+from playground.ui import compare, guard
 from playground.ui.openai import asked, routes, told
 from tests.browser import run_beside
 from tests.endurance import call
@@ -248,6 +249,22 @@ def test_a_client_that_goes_away_stops_its_run(client, served, model, stream):
             chat(impatient, model, max_tokens=2000)
     assert soon(lambda: not crowd.under_way)
     assert soon(lambda: set(served[0]._running) <= known)
+
+
+def test_a_client_that_stays_and_reads_nothing_stops_its_run(served, monkeypatch):
+    playground, address = served
+    monkeypatch.setattr(guard, "UNREAD_SECONDS", 0.5)
+    asked_for = {"model": "greedy", "messages": FOX, "max_tokens": 1500, "stream": True}
+    body = json.dumps(asked_for | {"logprobs": True, "top_logprobs": 5}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        silent.connect(("127.0.0.1", httpx.URL(address).port))
+        silent.sendall(head.encode() + body)
+        assert soon(lambda: playground._running)
+        [run] = playground._running.values()
+        assert soon(lambda: not playground.crowd.under_way and run.over)
+    assert run.status == "stopped", "long before it was written"
 
 
 def test_a_search_keeps_its_stream_alive_and_then_gives_the_text(client, served, monkeypatch):
