@@ -96,7 +96,7 @@ class Arena:
         self.playground.crowd.count(person, "battles", max(1, self.spec.battles_an_hour_in_all // SHARE))
         battle, first, own = secrets.token_hex(8), secrets.randbelow(2), (prompt or "").strip()
         ready = None if own else self.votes.hand_out(battle, voter, first)
-        run = self.playground.open_run(ready) if ready else (yield from self._fresh(own, person))
+        run = self.playground.open_run(ready, unvoted=True) if ready else (yield from self._fresh(own, person))
         if not ready:
             self.votes.add_battle(battle, run["id"], voter, first, self.category(run["prompt"]))
         a, b = (run["lanes"][position]["text"] for position in (first, 1 - first))

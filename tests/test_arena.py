@@ -44,6 +44,27 @@ def test_a_battle_tells_nothing_of_its_lanes_before_the_vote(arena):
     assert arena.playground.archive.recent(None) == [], "nor does the history"
 
 
+def test_a_battles_run_opens_with_its_vote_and_not_before(arena):
+    playground = arena.playground
+    ways = (playground.open_run, playground.ended_run, playground.archive.write)
+
+    def look(run):
+        for way in ways:
+            with pytest.raises(UserError, match="no run"):
+                way(run)
+        assert playground.prompt_of(run) is None
+
+    run = playground.start(arena.request("the fox"), "arena")
+    look(run.id)
+    run.wait()
+    look(run.id)
+    arena.votes.prepare(run.id)
+    battle = arena.battle("me")
+    look(run.id)
+    assert arena.vote("me", battle["battle"], "a")["run"] == run.id
+    assert [way(run.id) for way in ways] and playground.prompt_of(run.id) == "the fox"
+
+
 def test_a_vote_counts_once_and_reveals_who_wrote_what(arena):
     battle = arena.battle("me", "the fox")
     shown = arena.vote("me", battle["battle"], "a", ["safer"], "because")

@@ -45,9 +45,9 @@ class Archive:
         finally:
             then(run)
 
-    def open(self, run_id: str) -> RunRecord:
-        """A saved run by its id. Raises UserError."""
-        return self.store.load(run_id) | {"notice": None}
+    def open(self, run_id: str, unvoted: bool = False) -> RunRecord:
+        """A saved run by its id; one of a battle without its vote only if `unvoted`. Raises UserError."""
+        return self.store.load(run_id, unvoted) | {"notice": None}
 
     def forget(self, run_id: str) -> None:
         """Delete a saved run."""

@@ -265,19 +265,25 @@ class Playground:
         """The same of a policy with these options of its confidence; mixtures have none."""
         return self.local.calibration_for(policy, alpha, evaluation)
 
-    def open_run(self, run_id: str) -> RunRecord:
-        """A run by its id, whether it is still going on or saved. Raises UserError."""
+    def open_run(self, run_id: str, unvoted: bool = False) -> RunRecord:
+        """A run by its id, whether it is still going on or saved; one of a battle without its vote only if `unvoted`.
+        Raises UserError."""
+        running = self._under_way(run_id)
+        return running.result() if running else self.archive.open(run_id, unvoted)
+
+    def _under_way(self, run_id: str) -> Run | None:
+        """A run that goes on, and is no battle's."""
         running = self._running.get(run_id)
-        return running.result() if running else self.archive.open(run_id)
+        return None if running and running.origin == "arena" else running
 
     def prompt_of(self, run_id: str) -> str | None:
         """The prompt of a run, or None if there is no such run."""
-        running = self._running.get(run_id)
+        running = self._under_way(run_id)
         return running.request.prompt if running else self.archive.store.prompt_of(run_id)
 
     def ended_run(self, run_id: str) -> RunRecord:
         """A run that is over, or is about to be. Raises UserError, also for one that goes on."""
-        if running := self._running.get(run_id):
+        if running := self._under_way(run_id):
             try:
                 running.wait(_ENDING)
             except TimeoutError:

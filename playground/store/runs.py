@@ -12,6 +12,9 @@ from playground.store.connection import Connection
 _COST = ("generated_tokens", "forward_tokens", "forward_passes", "seconds")
 _LISTED = 300
 """Characters of a prompt in the list of runs."""
+_OPEN = """(origin <> 'arena'
+    or exists (select 1 from battles join votes on votes.battle = battles.id where battles.run = runs.id))"""
+"""Not a battle's run that waits for its vote: it would tell who wrote what."""
 _JSON = ("options", "begin", "models", "token_ids", "detail")
 
 
@@ -50,16 +53,16 @@ class RunStore:
             return bool(list(self._db.query("select 1 from runs where id = ?", [run_id])))
 
     def prompt_of(self, run_id: str) -> str | None:
-        """The prompt of a run, or None if there is none of that id."""
+        """The prompt of a run, or None if there is none of that id that may be opened."""
         with self._reading():
-            return next(
-                (row["prompt"] for row in self._db.query("select prompt from runs where id = ?", [run_id])), None
-            )
+            rows = self._db.query(f"select prompt from runs where id = ? and {_OPEN}", [run_id])
+            return next((row["prompt"] for row in rows), None)
 
-    def load(self, run_id: str) -> RunRecord:
-        """A run as it was saved. Raises UserError if there is none of that id."""
+    def load(self, run_id: str, unvoted: bool = False) -> RunRecord:
+        """A run as it was saved. Raises UserError if there is none of that id; of a battle that waits for its vote
+        there is none but for the arena itself (`unvoted`)."""
         with self._reading():
-            rows = list(self._db.query("select * from runs where id = ?", [run_id]))
+            rows = list(self._db.query(f"select * from runs where id = ? and (? or {_OPEN})", [run_id, unvoted]))
             lanes = list(self._db.query("select * from lanes where run = ? order by position", [run_id]))
         if not rows:
             raise UserError(f"There is no run {shown(run_id)} here; it may have been made on another server.")

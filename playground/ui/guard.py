@@ -8,6 +8,7 @@ import ipaddress
 import json
 import math
 import re
+import secrets
 import socket
 import time
 from collections import Counter
@@ -22,11 +23,13 @@ from starlette.requests import ClientDisconnect
 
 from playground.service.crowd import UNREAD_SECONDS
 from playground.ui.openai import errors as openai
+from playground.ui.sessions import AGENT
 
 _OWN = ("localhost", "127.0.0.1", "::1")
 _STREAM = re.compile(r"/gradio_api/(?:queue/data|call/[^/]+/(?P<event>[^/]+))/?$")
 _DIRECT = re.compile(r"/gradio_api/(?:run|api)/")
 """Where Gradio answers with status 500 for every error, also for a sentence on bad input."""
+_AGENTS = "/gradio_api/mcp"
 _REMEMBERED = 10_000
 LARGEST_BODY = 16 << 20
 """Bytes of a body that is no upload."""
@@ -102,7 +105,13 @@ class Guard:
             dropped.add(b"origin")  # so that no answer names it as allowed
         if _name(headers.get(b"x-forwarded-host", b"").decode("latin-1")) not in self.names:
             dropped.add(b"x-forwarded-host")  # else Gradio copies it into the page
-        scope = scope | {"headers": [pair for pair in scope["headers"] if pair[0] not in dropped]}
+        agent, named = None, ()
+        if scope["path"].startswith(_AGENTS):
+            agent = secrets.token_hex(16)
+            named = ((AGENT.encode(), f"{agent} {(scope.get('client') or ('',))[0]}".encode()),)
+        if agent or not self._has_named(headers.get(AGENT.encode(), b"").decode("latin-1")):
+            dropped.add(AGENT.encode())
+        scope = scope | {"headers": [*(pair for pair in scope["headers"] if pair[0] not in dropped), *named]}
 
         stalled = flows = False
 
@@ -129,7 +138,7 @@ class Guard:
                 return
             receive = _again(body, receive)
 
-        session = self._session_read(scope)
+        session = agent or self._session_read(scope)
         with self.reading(session) if session else nullcontext():
             try:
                 await self.app(scope, receive, told)
@@ -141,6 +150,10 @@ class Guard:
                     raise
                 # A session that is unknown: Gradio tells it in the stream, and then raises although it has answered.
                 await send({"type": "http.response.body", "body": b""})
+
+    def _has_named(self, agent: str) -> bool:
+        """Whether this is the name of an agent's call: nobody may invent one."""
+        return self.unread_since(agent.partition(" ")[0]) != 0.0
 
     def _serves(self, host: str) -> bool:
         """A name must be known: a site may let its own name point here. Numbers cannot be borrowed."""

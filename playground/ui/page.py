@@ -264,6 +264,8 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
             tools.tool_to_endpoint = {tool: endpoint for tool, endpoint in offered if endpoint in _TOOLS}
         yield
 
+    # The server under Gradio would believe X-Forwarded-For from this machine; PLAYGROUND_PROXIES says what is believed.
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,

@@ -13,6 +13,9 @@ import gradio as gr
 from playground.errors import UserError
 from playground.service import Person, Playground, Ticket
 
+AGENT = "x-playground-agent"
+"""The header in which the guard names the call of an agent, and its address: Gradio makes the call once more from
+within, in one session for all agents."""
 VISITORS_AN_HOUR = 200
 """New visitors from one address."""
 _SALT = secrets.token_bytes(16)
@@ -21,12 +24,15 @@ _SALT = secrets.token_bytes(16)
 
 def person_of(playground: Playground, request: gr.Request) -> Person:
     """Who sent a request: people behind one address are one group."""
-    address = request.client.host if request.client else ""
+    address, session = request.client.host if request.client else "", str(request.session_hash)
+    if agent := request.headers.get(AGENT):
+        session, _, address = agent.partition(" ")
     proxies = playground.settings.proxies
-    passed = [part.strip() for part in (request.headers.get("x-forwarded-for") or "").split(",")]
+    lines = request.headers.getlist("x-forwarded-for")  # some proxies add one to that of the visitor
+    passed = [part.strip() for part in ",".join(lines).split(",")]
     if proxies and len(passed) >= proxies and passed[-proxies]:
         address = passed[-proxies]
-    return Person(hashlib.sha256(_SALT + _network(address).encode()).hexdigest()[:16], str(request.session_hash))
+    return Person(hashlib.sha256(_SALT + _network(address).encode()).hexdigest()[:16], session)
 
 
 def _network(address: str) -> str:

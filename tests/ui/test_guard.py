@@ -4,6 +4,7 @@ import asyncio
 import html
 import threading
 import time
+from collections import defaultdict, deque
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -249,8 +250,8 @@ def test_an_hours_count_is_each_groups_own():
     crowd.count(YOU, "battles", 3)
 
 
-def asked(address, forwarded=None):
-    scope = {"type": "http", "headers": [(b"x-forwarded-for", forwarded.encode())] if forwarded else []}
+def asked(address, *forwarded):
+    scope = {"type": "http", "headers": [(b"x-forwarded-for", line.encode()) for line in forwarded]}
     from fastapi import Request
 
     return gr.Request(Request(scope | {"client": (address, 1)}), session_hash="s")
@@ -265,6 +266,15 @@ def test_people_are_told_apart_by_address_and_none_is_kept(tiny, monkeypatch):
     assert "1.2.3.4" not in group("1.2.3.4")
     monkeypatch.setattr(tiny, "settings", Settings(proxies=1))
     assert group("10.0.0.1", "6.6.6.6, 1.2.3.4") == group("10.0.0.2", "1.2.3.4") != group("10.0.0.1", "6.6.6.6")
+    assert group("10.0.0.1", "6.6.6.6", "1.2.3.4") == group("10.0.0.2", "1.2.3.4"), "the proxy's own line is the last"
+
+
+def test_an_invented_address_is_nobody_elses_from_this_machine_either(served, client, monkeypatch):
+    crowd = served[0].crowd
+    monkeypatch.setattr(crowd, "_done", defaultdict(deque))
+    for number in range(3):
+        client.post("/gradio_api/run/visitor", json={"data": []}, headers={"x-forwarded-for": f"9.9.9.{number}"})
+    assert [len(times) for times in crowd._done.values()] == [3]
 
 
 def test_training_and_the_owners_acts_need_the_token(served, client):

@@ -6,6 +6,8 @@ import json
 import math
 import socket
 import threading
+import time
+from collections import Counter
 
 import httpx
 import openai
@@ -16,6 +18,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from playground.branch.branch import SHOWN
 from playground.requests import LaneRequest
+from playground.service import crowd as crowds
 from playground.service.crowd import Limits
 from playground.ui import compare, guard
 from playground.ui.openai import asked, routes, told
@@ -376,6 +379,41 @@ def test_agents_find_two_tools_and_nothing_else(served):
     assert len(ast.literal_eval(answer.content[0].text)["lanes"][0]["token_ids"]) == 4
     assert wrong.isError and "no method 'nobody'" in wrong.content[0].text
     assert other.isError and "Unknown tool" in other.content[0].text
+
+
+def test_agents_are_people_whose_lanes_count_and_end_when_they_go(served, monkeypatch):
+    """Gradio makes their calls once more from within: as one person, and whoever they say they are."""
+    playground, address = served
+    monkeypatch.setattr(crowds, "UNREAD_SECONDS", 1.0)
+    called = {"name": "compare", "arguments": {"prompt": "the fox", "lanes": ["greedy"] * 2, "max_new_tokens": 1900}}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": called}
+
+    def calls(source, invented):
+        headers = {"accept": "application/json, text/event-stream", "x-forwarded-for": invented}
+        headers |= {"x-playground-agent": f"{invented} {invented}"}
+        with (
+            httpx.Client(transport=httpx.HTTPTransport(local_address=source), timeout=60) as plain,
+            plain.stream("POST", f"{address}/gradio_api/mcp/", json=body, headers=headers),
+        ):
+            over.wait()
+
+    over = threading.Event()
+    people = [("127.0.0.2", "1.1.1.1"), ("127.0.0.2", "2.2.2.2"), ("127.0.0.3", "1.1.1.1")]
+    agents = [threading.Thread(target=calls, args=who) for who in people]
+    for agent in agents:
+        agent.start()
+    assert soon(lambda: playground.crowd.under_way == 3)
+    asking = [ticket.person for ticket in playground.crowd._tickets]
+    runs = list(playground._running.values())
+    time.sleep(2)
+    assert playground.crowd.under_way == 3, "they are read"
+    over.set()
+    assert sorted(Counter(person.group for person in asking).values()) == [1, 2], "by their address"
+    assert len({person.session for person in asking}) == 3
+    assert soon(lambda: not playground.crowd.under_way and all(run.over for run in runs))
+    assert "done" not in {run.status for run in runs}
+    for agent in agents:
+        agent.join()
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/gradio_api/mcp/"])
