@@ -32,6 +32,8 @@ _DIRECT = re.compile(r"/gradio_api/(?:run|api)/")
 """Where Gradio answers with status 500 for every error, also for a sentence on bad input."""
 _AGENTS = "/gradio_api/mcp"
 _REMEMBERED = 10_000
+_LONGEST_PART = 255
+"""Bytes between two slashes that a file system looks up."""
 _UPLOAD = re.compile(r"/gradio_api/upload/?$")
 LARGEST_BODY, LARGEST_UPLOAD = 1 << 20, 16 << 20
 """Bytes of a body, which stays in memory until it is whole, and of one that is files."""
@@ -109,6 +111,9 @@ class Guard:
             sentence = f"This server is not {host or 'without a name'}; PLAYGROUND_HOSTS names its hosts."
             await _refuse(send, scope["path"], 421, sentence)
             return
+        if wrong := _wrong_with_path(scope["path"]):
+            await _refuse(send, scope["path"], 400, f"This address cannot be read: {wrong}.")
+            return
         dropped = set()
         if (origin := headers.get(b"origin")) is not None and not self._trusts(origin.decode("latin-1"), host):
             if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
@@ -142,7 +147,8 @@ class Guard:
                 stalled = True  # connected, but takes nothing
                 raise
 
-        if scope["method"] == "POST" and _UPLOAD.match(scope["path"]):
+        files = headers.get(b"content-type", b"").startswith(b"multipart/") and _UPLOAD.match(scope["path"])
+        if scope["method"] == "POST" and files:
             if wrong := self._wrong_with_upload(scope, headers.get(b"content-length", b"")):
                 await _refuse(send, scope["path"], 413, wrong)
                 return
@@ -221,6 +227,13 @@ def _is_number(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _wrong_with_path(path: str) -> str | None:
+    """Why a path is none that Gradio can look up, or None."""
+    if max(len(part.encode("utf-8", "replace")) for part in path.split("/")) > _LONGEST_PART:
+        return f"a part of it is longer than {_LONGEST_PART} bytes"
+    return "it holds a control character" if any(ord(letter) < 32 for letter in path) else None
 
 
 async def _whole(receive: Any) -> bytes | None:

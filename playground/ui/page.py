@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.routes import App
@@ -107,9 +108,9 @@ def _read(*files: str) -> str:
 def build(playground: Playground, trainings: Trainings | None = None) -> gr.Blocks:
     """The page over a service; with a Train tab if there are `trainings`."""
 
-    def origin_of(visitor: str | None) -> str:
-        """Whose runs these are: a hash of the browser's own random id, never an address."""
-        return hashlib.sha256((visitor or "").encode()).hexdigest()[:16]
+    def origin_of(visitor: Any) -> str:
+        """Whose runs these are: a hash of the browser's own random id, or whatever it sent, never an address."""
+        return hashlib.sha256(str(visitor or "").encode()).hexdigest()[:16]
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     arena = Arena(playground) if playground.catalogue.arena else None

@@ -409,6 +409,21 @@ def test_what_cannot_be_read_is_refused_in_words(client, capfd, path, body, stat
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("path", ["/svelte/" + "a" * 9000, "/gradio_api/heartbeat/%00", "/gradio_api/file=%0a"])
+def test_an_address_that_cannot_be_looked_up_is_refused_in_words(client, capfd, path):
+    answer = client.get(path)
+    assert answer.status_code == 400 and len(answer.text.split()) > 3
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_visitor_of_a_wrong_kind_asks_for_nothing_that_breaks(served, client, capfd):
+    [ask] = [d for d in client.get("/config").json()["dependencies"] if d["api_name"] == "ask_2"]
+    body = {"data": [2**63, "%s%n", None, -8.0, 0.25, 10, "answers"], "fn_index": ask["id"], "session_hash": "odd"}
+    client.post("/gradio_api/queue/join", json=body).raise_for_status()
+    client.get("/gradio_api/queue/data", params={"session_hash": "odd"})
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_too_large_a_body_and_a_file_without_a_name_are_refused(client, capfd, monkeypatch):
     monkeypatch.setattr(guard, "LARGEST_BODY", 100)
     assert client.post("/gradio_api/call/methods", content=b"[" * 101).status_code == 400
@@ -428,14 +443,15 @@ def test_a_body_that_does_not_come_is_not_waited_for(client, monkeypatch):
 def test_what_one_address_may_upload_is_limited_in_all(served, client, monkeypatch):
     monkeypatch.setattr(served[0].crowd, "_done", defaultdict(deque))
 
-    def upload(*files, **more):
-        return client.post("/gradio_api/upload", files=[("files", ("a.json", file)) for file in files], **more)
+    def upload(*files):
+        return client.post("/gradio_api/upload", files=[("files", ("a.json", file)) for file in files])
 
     monkeypatch.setattr(sessions, "UPLOADED_MIB_AN_HOUR", 3)
     assert upload(b"one").status_code == 200
     monkeypatch.setattr(guard, "LARGEST_UPLOAD", 1000)
     assert upload(b"a" * 500, b"b" * 500).status_code == 413, "together they are too large"
-    assert client.post("/gradio_api/upload", content=iter([b"x"])).status_code == 413, "nobody knows how large"
+    endless = client.post("/gradio_api/upload", content=iter([b"x"]), headers={"content-type": "multipart/form-data"})
+    assert endless.status_code == 413 and "Content-Length" in endless.text
     monkeypatch.setattr(guard, "LARGEST_UPLOAD", 16 << 20)
     assert upload(b"a" * (1 << 20)).status_code == 200
     refused = upload(b"one")
