@@ -196,8 +196,8 @@ class Crowd:
                 ticket.waiting, ticket.since = False, time.monotonic()
         self._lock.notify_all()
 
-    def count(self, person: Person, what: str, most: int) -> None:
-        """Count one of `what` for this person's group. Raises Crowded if there were `most` within the last hour."""
+    def count(self, person: Person, what: str, most: int, more: int = 1) -> None:
+        """Count `more` of `what` for this person's group. Raises Crowded if that were over `most` within an hour."""
         now = time.monotonic()
         with self._lock:
             if len(self._done) > MOST_COUNTED:
@@ -205,9 +205,9 @@ class Crowd:
             times = self._done[person.group, what]
             while times and now - times[0] > _HOUR:
                 times.popleft()
-            if len(times) >= most:
+            if len(times) + more > most:
                 raise Crowded(f"From your address {most:,} {what} were asked for within an hour; come back later.")
-            times.append(now)
+            times.extend([now] * more)
 
     def _check(self, new: Ticket) -> None:
         if len(self._line()) >= self.limits.waiting:

@@ -12,15 +12,16 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 from urllib.parse import parse_qs
 
 import gradio as gr
 from gradio.routes import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
+from playground.errors import UserError
 from playground.service.crowd import UNREAD_SECONDS
 from playground.ui.openai import errors as openai
 from playground.ui.sessions import AGENT
@@ -31,8 +32,13 @@ _DIRECT = re.compile(r"/gradio_api/(?:run|api)/")
 """Where Gradio answers with status 500 for every error, also for a sentence on bad input."""
 _AGENTS = "/gradio_api/mcp"
 _REMEMBERED = 10_000
-LARGEST_BODY = 16 << 20
-"""Bytes of a body that is no upload."""
+_LONGEST_PART = 255
+"""Bytes between two slashes that a file system looks up."""
+_UPLOAD = re.compile(r"/gradio_api/upload/?$")
+LARGEST_BODY, LARGEST_UPLOAD = 1 << 20, 16 << 20
+"""Bytes of a body, which stays in memory until it is whole, and of one that is files."""
+BODY_SECONDS = 30.0
+"""In which a body must be there."""
 _UNSENT = 16 << 10
 """Bytes of an answer that the system may hold for a client that is not ready for them."""
 _POLICY = (
@@ -55,9 +61,18 @@ def hold_little(listening: Iterable[socket.socket]) -> None:
 class Guard:
     """An ASGI application around the page's own."""
 
-    def __init__(self, app: Any, page: gr.Blocks, host: str, hosts: Iterable[str] = (), frames: Iterable[str] = ()):
-        """host: the address listened on; hosts: further names of this server; frames: sites that may frame it."""
-        self.app, self.page = app, page
+    def __init__(
+        self,
+        app: Any,
+        page: gr.Blocks,
+        host: str,
+        hosts: Iterable[str] = (),
+        frames: Iterable[str] = (),
+        check_upload: Callable[[gr.Request, int], None] = lambda request, size: None,
+    ):
+        """host: the address listened on; hosts: further names of this server; frames: sites that may frame it;
+        check_upload: raises UserError for an upload, of this size, that is too much."""
+        self.app, self.page, self.check_upload = app, page, check_upload
         self.names = {name.lower() for name in (*_OWN, host, *hosts) if name}
         policy = _POLICY.format(" ".join(frames)).strip()
         self._told = [
@@ -96,6 +111,9 @@ class Guard:
             sentence = f"This server is not {host or 'without a name'}; PLAYGROUND_HOSTS names its hosts."
             await _refuse(send, scope["path"], 421, sentence)
             return
+        if wrong := _wrong_with_path(scope["path"]):
+            await _refuse(send, scope["path"], 400, f"This address cannot be read: {wrong}.")
+            return
         dropped = set()
         if (origin := headers.get(b"origin")) is not None and not self._trusts(origin.decode("latin-1"), host):
             if scope["method"] not in ("GET", "HEAD", "OPTIONS"):
@@ -129,8 +147,18 @@ class Guard:
                 stalled = True  # connected, but takes nothing
                 raise
 
-        if scope["method"] == "POST" and not headers.get(b"content-type", b"").startswith(b"multipart/"):
-            body = await _whole(receive)
+        files = headers.get(b"content-type", b"").startswith(b"multipart/") and _UPLOAD.match(scope["path"])
+        if scope["method"] == "POST" and files:
+            if wrong := self._wrong_with_upload(scope, headers.get(b"content-length", b"")):
+                await _refuse(send, scope["path"], 413, wrong)
+                return
+        elif scope["method"] == "POST":
+            try:
+                async with asyncio.timeout(BODY_SECONDS):
+                    body = await _whole(receive)
+            except TimeoutError:
+                await _refuse(send, scope["path"], 408, "The body of this request did not come in time.")
+                return
             if body is None:
                 return  # the client went away
             if wrong := _wrong_with(body):
@@ -150,6 +178,18 @@ class Guard:
                     raise
                 # A session that is unknown: Gradio tells it in the stream, and then raises although it has answered.
                 await send({"type": "http.response.body", "body": b""})
+
+    def _wrong_with_upload(self, scope: dict[str, Any], size: bytes) -> str | None:
+        """Why files may not be uploaded, or None. Their number is not limited, and Gradio limits each alone."""
+        if not size.isdigit():
+            return "An upload must tell its size (Content-Length)."
+        if int(size) > LARGEST_UPLOAD:
+            return f"These files are larger than {LARGEST_UPLOAD >> 20} MiB."
+        try:
+            self.check_upload(gr.Request(Request(scope)), int(size))
+        except UserError as error:
+            return str(error)
+        return None
 
     def _has_named(self, agent: str) -> bool:
         """Whether this is the name of an agent's call: nobody may invent one."""
@@ -187,6 +227,13 @@ def _is_number(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _wrong_with_path(path: str) -> str | None:
+    """Why a path is none that Gradio can look up, or None."""
+    if max(len(part.encode("utf-8", "replace")) for part in path.split("/")) > _LONGEST_PART:
+        return f"a part of it is longer than {_LONGEST_PART} bytes"
+    return "it holds a control character" if any(ord(letter) < 32 for letter in path) else None
 
 
 async def _whole(receive: Any) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import html
 import os
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.routes import App
@@ -33,12 +35,12 @@ from playground.ui.ask import AskTab
 from playground.ui.compare import CompareTab, compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.examples import tags
-from playground.ui.guard import Guard, hold_little
+from playground.ui.guard import LARGEST_UPLOAD, Guard, hold_little
 from playground.ui.history import HistoryTab
 from playground.ui.openai import serve_openai
 from playground.ui.owner import OwnerTab
 from playground.ui.preview import describe, preview_of, serve_card
-from playground.ui.sessions import new_visitor
+from playground.ui.sessions import check_upload, new_visitor
 from playground.ui.sweep import METHOD, SweepTab
 from playground.ui.train import TrainTab
 
@@ -87,7 +89,6 @@ _TAKE_TOKEN = """known => {
 _TOOLS = ("/compare", "/methods")
 """What agents are offered, of all endpoints."""
 _OTHER_THREADS = 40
-_LARGEST_UPLOAD = "16mb"
 _LAST_WORDS = 0.3
 """Seconds in which those who read a run that is stopped get what it has."""
 _UPLOADS_STAY = 3600
@@ -108,9 +109,9 @@ def _read(*files: str) -> str:
 def build(playground: Playground, trainings: Trainings | None = None) -> gr.Blocks:
     """The page over a service; with a Train tab if there are `trainings`."""
 
-    def origin_of(visitor: str | None) -> str:
-        """Whose runs these are: a hash of the browser's own random id, never an address."""
-        return hashlib.sha256((visitor or "").encode()).hexdigest()[:16]
+    def origin_of(visitor: Any) -> str:
+        """Whose runs these are: a hash of the browser's own random id, or whatever it sent, never an address."""
+        return hashlib.sha256(str(visitor or "").encode()).hexdigest()[:16]
 
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     arena = Arena(playground) if playground.catalogue.arena else None
@@ -255,7 +256,8 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         settings = playground.settings
         hosts = (*settings.space_hosts, *settings.hosts)
         packed = GZipMiddleware(app.middleware_stack, compresslevel=5)  # Gradio leaves the page itself as it is
-        app.middleware_stack = guard = Guard(packed, page, host, hosts, settings.frames)
+        checks = functools.partial(check_upload, playground)
+        app.middleware_stack = guard = Guard(packed, page, host, hosts, settings.frames, checks)
         playground.crowd.unread_since = guard.unread_since
         serve_card(app)
         serve_openai(app, playground, guard.reading)
@@ -277,7 +279,7 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         app_kwargs={"lifespan": guarded, "exception_handlers": dict.fromkeys(CANNOT_BE_READ, cannot_be_read)},
         # Each run that is waited for holds a thread of the server, and there are never more runs than that.
         max_threads=playground.crowd.limits.most_runs + _OTHER_THREADS,
-        max_file_size=_LARGEST_UPLOAD,
+        max_file_size=LARGEST_UPLOAD,
         run_history=False,
         ssr_mode=False,
         mcp_server=playground.settings.mcp,

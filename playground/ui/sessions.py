@@ -18,6 +18,8 @@ AGENT = "x-playground-agent"
 within, in one session for all agents."""
 VISITORS_AN_HOUR = 200
 """New visitors from one address."""
+UPLOADED_MIB_AN_HOUR = 256
+"""Of files from one address, which lie on the disk for an hour if nothing takes them."""
 _SALT = secrets.token_bytes(16)
 """Addresses are kept in memory only, and only as hashes that end with this process."""
 
@@ -42,6 +44,12 @@ def _network(address: str) -> str:
     except ValueError:
         return address
     return str(ipaddress.ip_network((found, 64), strict=False)) if found.version == 6 else str(found)
+
+
+def check_upload(playground: Playground, request: gr.Request, size: int) -> None:
+    """Raise UserError if this address has uploaded too much within an hour."""
+    person = person_of(playground, request)
+    playground.crowd.count(person, "MiB of files", UPLOADED_MIB_AN_HOUR, 1 + (size >> 20))
 
 
 def new_visitor(playground: Playground, request: gr.Request) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import socket
 import threading
 import time
 from collections import defaultdict, deque
@@ -19,7 +20,7 @@ from playground.service import Person, Playground
 from playground.service import crowd as crowds
 from playground.service.crowd import Crowd, Limits
 from playground.settings import Settings
-from playground.ui import guard
+from playground.ui import guard, sessions
 from playground.ui.page import serve
 from playground.ui.sessions import person_of
 from tests.browser import run_beside
@@ -408,11 +409,53 @@ def test_what_cannot_be_read_is_refused_in_words(client, capfd, path, body, stat
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("path", ["/svelte/" + "a" * 9000, "/gradio_api/heartbeat/%00", "/gradio_api/file=%0a"])
+def test_an_address_that_cannot_be_looked_up_is_refused_in_words(client, capfd, path):
+    answer = client.get(path)
+    assert answer.status_code == 400 and len(answer.text.split()) > 3
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_visitor_of_a_wrong_kind_asks_for_nothing_that_breaks(served, client, capfd):
+    [ask] = [d for d in client.get("/config").json()["dependencies"] if d["api_name"] == "ask_2"]
+    body = {"data": [2**63, "%s%n", None, -8.0, 0.25, 10, "answers"], "fn_index": ask["id"], "session_hash": "odd"}
+    client.post("/gradio_api/queue/join", json=body).raise_for_status()
+    client.get("/gradio_api/queue/data", params={"session_hash": "odd"})
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_too_large_a_body_and_a_file_without_a_name_are_refused(client, capfd, monkeypatch):
     monkeypatch.setattr(guard, "LARGEST_BODY", 100)
     assert client.post("/gradio_api/call/methods", content=b"[" * 101).status_code == 400
     assert client.post("/gradio_api/upload", files={"files": ("", b"x")}).status_code == 400
+    as_files = {"content-type": "multipart/form-data; boundary=x"}
+    assert client.post("/gradio_api/call/methods", content=b"[" * 101, headers=as_files).status_code == 400
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(client, monkeypatch):
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.2)
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=60) as slow:
+        slow.sendall(b"POST /gradio_api/call/methods HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_what_one_address_may_upload_is_limited_in_all(served, client, monkeypatch):
+    monkeypatch.setattr(served[0].crowd, "_done", defaultdict(deque))
+
+    def upload(*files):
+        return client.post("/gradio_api/upload", files=[("files", ("a.json", file)) for file in files])
+
+    monkeypatch.setattr(sessions, "UPLOADED_MIB_AN_HOUR", 3)
+    assert upload(b"one").status_code == 200
+    monkeypatch.setattr(guard, "LARGEST_UPLOAD", 1000)
+    assert upload(b"a" * 500, b"b" * 500).status_code == 413, "together they are too large"
+    endless = client.post("/gradio_api/upload", content=iter([b"x"]), headers={"content-type": "multipart/form-data"})
+    assert endless.status_code == 413 and "Content-Length" in endless.text
+    monkeypatch.setattr(guard, "LARGEST_UPLOAD", 16 << 20)
+    assert upload(b"a" * (1 << 20)).status_code == 200
+    refused = upload(b"one")
+    assert refused.status_code == 413 and "3 MiB of files" in refused.text
 
 
 @pytest.mark.parametrize("path", ["call/compare/nobody", "queue/data?session_hash=nobody"])
