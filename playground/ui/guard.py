@@ -167,14 +167,14 @@ class Guard:
             receive = _again(body, receive)
 
         session = agent or self._session_read(scope)
-        with self.reading(session) if session else nullcontext():
+        with nullcontext() if session is None else self.reading(session):
             try:
                 await self.app(scope, receive, told)
             except (TimeoutError, ClientDisconnect):
                 if not stalled:
                     raise
             except RuntimeError as error:
-                if not session or not isinstance(error.__cause__, HTTPException):
+                if session is None or not isinstance(error.__cause__, HTTPException):
                     raise
                 # A session that is unknown: Gradio tells it in the stream, and then raises although it has answered.
                 await send({"type": "http.response.body", "body": b""})
@@ -211,7 +211,8 @@ class Guard:
         if event := found["event"]:
             known = self.page._queue.event_ids_to_events.get(event)
             return known.session_hash if known else event
-        return parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [None])[0]
+        asked = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        return asked.get("session_hash", [None])[0]
 
 
 def _name(host: str) -> str:

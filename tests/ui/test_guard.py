@@ -458,7 +458,7 @@ def test_what_one_address_may_upload_is_limited_in_all(served, client, monkeypat
     assert refused.status_code == 413 and "3 MiB of files" in refused.text
 
 
-@pytest.mark.parametrize("path", ["call/compare/nobody", "queue/data?session_hash=nobody"])
+@pytest.mark.parametrize("path", ["call/compare/nobody", "queue/data?session_hash=nobody", "queue/data?session_hash="])
 def test_a_stream_of_nobody_ends_in_words(client, capfd, path):
     told = client.get(f"/gradio_api/{path}").text
     assert "404" in told or "session_not_found" in told
