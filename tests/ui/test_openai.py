@@ -17,6 +17,7 @@ from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
 from playground.branch.branch import SHOWN
+from playground.engine.runner import Runner
 from playground.requests import LaneRequest
 from playground.service import crowd as crowds
 from playground.service.crowd import Limits
@@ -236,9 +237,21 @@ def test_a_lane_that_fails_ends_the_stream_with_an_error(client, served, monkeyp
         in_pieces(chat(client, "greedy", stream=True))
 
 
+@pytest.fixture
+def slow(monkeypatch):
+    """Every pass takes 20 ms more: on no machine is a run over before it is stopped."""
+    short = Runner.short
+
+    def later(*given):
+        time.sleep(0.02)
+        return short(*given)
+
+    monkeypatch.setattr(Runner, "short", later)
+
+
 @pytest.mark.parametrize("model", ["greedy", "best_of_n:n=8"])
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_client_that_goes_away_stops_its_run(client, served, model, stream):
+def test_a_client_that_goes_away_stops_its_run(client, served, slow, model, stream):
     crowd = served[0].crowd
     known = set(served[0]._running)
     impatient = client.with_options(timeout=httpx.Timeout(60, read=None if stream else 1.0))
@@ -381,7 +394,7 @@ def test_agents_find_two_tools_and_nothing_else(served):
     assert other.isError and "Unknown tool" in other.content[0].text
 
 
-def test_agents_are_people_whose_lanes_count_and_end_when_they_go(served, monkeypatch):
+def test_agents_are_people_whose_lanes_count_and_end_when_they_go(served, slow, monkeypatch):
     """Gradio makes their calls once more from within: as one person, and whoever they say they are."""
     playground, address = served
     monkeypatch.setattr(crowds, "UNREAD_SECONDS", 1.0)
