@@ -82,6 +82,8 @@ class Guard:
         ]
         self._open: Counter[str] = Counter()
         self._closed: dict[str, float] = {}
+        self._agents: set[bytes] = set()
+        """The names of agents' calls under way, as they stand in the header."""
 
     def unread_since(self, session: str) -> float | None:
         """See `Crowd`."""
@@ -100,6 +102,16 @@ class Guard:
                 self._closed[session] = time.monotonic()
                 while len(self._closed) > _REMEMBERED:
                     self._closed.pop(next(iter(self._closed)))
+
+    @contextmanager
+    def _known(self, agents: Iterable[bytes]) -> Iterator[None]:
+        """These agents' calls are under way."""
+        names = set(agents)
+        self._agents |= names
+        try:
+            yield
+        finally:
+            self._agents -= names
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
@@ -127,8 +139,8 @@ class Guard:
         if scope["path"].startswith(_AGENTS):
             agent = secrets.token_hex(16)
             named = ((AGENT.encode(), f"{agent} {(scope.get('client') or ('',))[0]}".encode()),)
-        if agent or not self._has_named(headers.get(AGENT.encode(), b"").decode("latin-1")):
-            dropped.add(AGENT.encode())
+        if agent or headers.get(AGENT.encode()) not in self._agents:
+            dropped.add(AGENT.encode())  # nobody may invent one
         scope = scope | {"headers": [*(pair for pair in scope["headers"] if pair[0] not in dropped), *named]}
 
         stalled = flows = False
@@ -167,7 +179,7 @@ class Guard:
             receive = _again(body, receive)
 
         session = agent or self._session_read(scope)
-        with nullcontext() if session is None else self.reading(session):
+        with nullcontext() if session is None else self.reading(session), self._known(name for _, name in named):
             try:
                 await self.app(scope, receive, told)
             except (TimeoutError, ClientDisconnect):
@@ -190,10 +202,6 @@ class Guard:
         except UserError as error:
             return str(error)
         return None
-
-    def _has_named(self, agent: str) -> bool:
-        """Whether this is the name of an agent's call: nobody may invent one."""
-        return self.unread_since(agent.partition(" ")[0]) != 0.0
 
     def _serves(self, host: str) -> bool:
         """A name must be known: a site may let its own name point here. Numbers cannot be borrowed."""

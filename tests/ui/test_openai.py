@@ -429,6 +429,19 @@ def test_agents_are_people_whose_lanes_count_and_end_when_they_go(served, slow, 
         agent.join()
 
 
+def test_a_session_of_ones_own_is_no_agent(served, slow, monkeypatch):
+    playground, address = served
+    monkeypatch.setattr(crowds, "UNREAD_SECONDS", 1.0)
+    httpx.get(f"{address}/gradio_api/queue/data?session_hash=mine", timeout=60)
+    for invented in ("1.2.3.4", "5.6.7.8"):
+        headers = {"x-playground-agent": f"mine {invented}"}
+        body = {"data": ["the fox", ["greedy"], 0, 1900]}
+        httpx.post(f"{address}/gradio_api/call/compare", json=body, headers=headers, timeout=60)
+    assert soon(lambda: playground.crowd.under_way == 2)
+    assert len({ticket.person.group for ticket in playground.crowd._tickets}) == 1
+    assert soon(lambda: not playground.crowd.under_way)
+
+
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/gradio_api/mcp/"])
 @pytest.mark.parametrize(
     ("headers", "status"),
