@@ -10,8 +10,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from playground.errors import UserError, shown
-from playground.evaluation.guidance import impartial, written_as
+from playground.errors import UserError
+from playground.evaluation.guidance import impartial, lanes_of, whole, written_as
 from playground.evaluation.search import share_interval
 from playground.models.fetch import Progress, no_progress
 from playground.requests import LaneRequest
@@ -20,8 +20,8 @@ from playground.scorers.refusal import refuses
 from playground.service import Playground
 
 REFERENCE, ALIGNED, VALUE = "reference", "aligned", "value_harmless"
-MOST_SAMPLES = 32
-"""That best_of_n takes."""
+WIDTH = 2
+"""Beams that CBS and IVG keep."""
 
 
 def mixture(share: float) -> str:
@@ -33,31 +33,22 @@ def mixture(share: float) -> str:
 
 def lanes_at(share: float, budget: int, tokens: int) -> dict[str, LaneRequest]:
     """The methods over one mixture. An answer of `tokens` tokens may take `budget` forward tokens: every token is put
-    through each model of the policy, and through the model with the value head where that chooses. `greedy` has no
-    budget: it is what turning λ costs."""
+    through each model of the policy, and through the model with the value head. `greedy` has no budget: it is what
+    turning λ costs. Raises UserError for a budget of more beams or samples than a method takes."""
     policy = mixture(share)
-    written = 1 if share in (0, 1) else 2
 
-    def rows(models: int) -> int:
-        return max(1, budget // (tokens * (models + 1)))
+    def searches(models: int) -> dict[str, LaneRequest]:
+        successors = max(1, budget // (tokens * (models + 1)) // WIDTH)
+        return lanes_of(ALIGNED, VALUE, variant=policy, width=WIDTH, successors=successors)
 
-    def beams(rows: int) -> dict[str, Any]:
-        return {"width": 2, "successors": max(1, rows // 2), "scorer": VALUE, "variant": policy}
-
+    plain, guided = searches(1 if share in (0, 1) else 2), searches(2)
+    rain = {"variant": policy, "max_forward": budget, "max_seconds": 3600}
     return {
-        name: LaneRequest.checked(method=name, options=options)
-        for name, options in {
-            "greedy": {"variant": policy},
-            "best_of_n": {
-                "n": min(MOST_SAMPLES, rows(written)),
-                "scorer": VALUE,
-                "variant": policy,
-                "temperature": 0.7,
-            },
-            "cbs": beams(rows(written)),
-            "ivg": {**beams(rows(2)), "tuned": ALIGNED},
-            "rain": {"variant": policy, "max_forward": budget, "max_seconds": 3600},
-        }.items()
+        "greedy": LaneRequest.checked(method="greedy", options={"variant": policy}),
+        "best_of_n": plain["best_of_n"],
+        "cbs": plain["cbs"],
+        "ivg": guided["ivg"],
+        "rain": LaneRequest.checked(method="rain", options=rain),
     }
 
 
@@ -93,10 +84,8 @@ def evaluate_frontier(
             watch((number + done) / len(asked), f"{title}: {what}")
 
         playground.engine.forget_openings()
-        found = list(playground.each([(prompt, lane, 0) for prompt in prompts], max_new_tokens, told))
-        for prompt, one in zip(prompts, found, strict=True):
-            if one["error"]:
-                raise UserError(f"{name} could not answer {shown(prompt)}: {one['error']}")
+        written = playground.each([(prompt, lane, 0) for prompt in prompts], max_new_tokens, told)
+        found = [whole(record, name) for record in written]
         texts = [one["text"] for one in found]
         values = playground.scores(judge, list(zip(harmful, texts[: len(harmful)], strict=True)))
         good = [value > 0 for value in values]

@@ -54,7 +54,7 @@ TASKS = {
 """For summaries nothing that guides is shipped."""
 
 
-def lanes_of(tuned: str, scorer: str, **options: int | float) -> dict[str, LaneRequest]:
+def lanes_of(tuned: str, scorer: str, **options: int | float | str) -> dict[str, LaneRequest]:
     """The methods that are compared, by name. `options` are those of IVG; each method takes what it has. Raises
     UserError for one that cannot be used."""
     ivg = LaneRequest.checked(method="ivg", options={"tuned": tuned, "scorer": scorer, **options}).options
@@ -127,7 +127,7 @@ def evaluate_guidance(
         playground.engine.forget_openings()
         began = time.perf_counter()
         written = playground.each([(p, lane, s) for p, s in jobs], max_new_tokens or own.max_new_tokens, told)
-        answers[name] = [_whole(record, name) for record in written]
+        answers[name] = [whole(record, name) for record in written]
         seconds[name] = (time.perf_counter() - began) / len(jobs)
     texts = [(prompt, one["text"]) for found in answers.values() for (prompt, _), one in zip(jobs, found, strict=True)]
     scores = np.array(playground.scores(judge, texts, watch=lambda share, what: watch(0.9 + 0.1 * share, what)))
@@ -173,7 +173,8 @@ def _asked(playground: Playground, scorer: ScorerChoice) -> set[str]:
     return {name for policy in policies(scorer.options) for name in playground.catalogue.resolve(policy).names}
 
 
-def _whole(record: LaneRecord, name: str) -> LaneRecord:
+def whole(record: LaneRecord, name: str) -> LaneRecord:
+    """A lane of the method `name`, if it could be written. Raises UserError."""
     if record["error"]:
         raise UserError(f"{name} could not answer a prompt: {record['error']}")
     return record

@@ -18,13 +18,19 @@ def test_a_share_is_deras_lambda():
 
 @pytest.mark.parametrize("share", [0, 0.3])
 def test_every_search_has_the_same_budget(share):
-    lanes = lanes_at(share, 960, 8)
+    lanes = lanes_at(share, 480, 8)
     written = 2 if share else 1
-    assert lanes["best_of_n"].options.n * 8 * (written + 1) <= 960
+    assert lanes["best_of_n"].options.n * 8 * (written + 1) <= 480
     for name, models in (("cbs", written), ("ivg", 2)):
         options = lanes[name].options
-        assert 960 - 8 * (models + 1) * 2 <= options.branches * 8 * (models + 1) <= 960
-    assert lanes["rain"].options.max_forward == 960
+        assert 480 - 8 * (models + 1) * 2 <= options.branches * 8 * (models + 1) <= 480
+    assert lanes["rain"].options.max_forward == 480
+    assert len({lanes[name].options.temperature for name in ("best_of_n", "cbs", "ivg")}) == 1
+
+
+def test_a_budget_beyond_a_method_is_told_and_not_cut():
+    with pytest.raises(UserError, match=r"n.*60.*32"):
+        lanes_at(0, 960, 8)
 
 
 def test_the_json_is_as_documented(tiny):
