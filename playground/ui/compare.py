@@ -225,8 +225,8 @@ class CompareTab:
                 """The lanes as they stand in their controls."""
                 rest, now = list(values), []
                 for lane, schema, size in zip(lanes, schemas, sizes, strict=True):
-                    *options, begin = rest[:size]
-                    now.append(edited(lane, chosen(schema, options), begin or ""))
+                    *options, begin, opened = rest[:size]
+                    now.append(edited(lane, chosen(schema, options), begin or "") | {"open": bool(opened)})
                     rest = rest[size:]
                 return now
 
@@ -313,8 +313,8 @@ class CompareTab:
             started.failure(None, js=_TELL.format("run-refused"), **quiet)
 
     def _lane_controls(self, number: int, lane: dict[str, Any], schema: dict[str, Any], alone: bool):
-        """One lane's head and controls. Returns (the components of its options and of its beginning, (method,
-        duplicate, remove, clear))."""
+        """One lane's head and controls. Returns (the components of its options, of its beginning and of whether it
+        stands open, (method, duplicate, remove, clear))."""
         known = DECODERS[lane["method"]]
         fields = schema["properties"].items()
 
@@ -350,7 +350,8 @@ class CompareTab:
                 made |= {name: make(name) for name, _ in fields if name not in known.in_front}
                 if not lane["begin_text"]:
                     begin.render()
-            components = [*(made[name] for name, _ in fields), begin]
+            opened = gr.Checkbox(lane.get("open", False), visible=False)
+            options = [made[name] for name, _ in fields]
             with gr.Row():
                 duplicate = gr.Button("Duplicate", size="sm", min_width=80)
                 remove = gr.Button("Remove", size="sm", min_width=80, interactive=not alone)
@@ -359,11 +360,13 @@ class CompareTab:
             return gr.update(label=summary(number, lane | {"options": chosen(schema, options)}))
 
         quiet = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-        gr.on([made[name].change for name, _ in fields], named, components[:-1], head, **quiet)
-        # What stands open does so in the next drawing, too; this draws nothing.
-        head.expand(lambda: lane.update(open=True), None, None, **quiet)
-        head.collapse(lambda: lane.update(open=False), None, None, **quiet)
-        return components, (method, duplicate, remove, clear)
+        # Not `change`, which also comes when they are drawn anew, from those that are being replaced.
+        gr.on([option.input for option in options], named, options, head, **quiet)
+        # What stands open does so in the next drawing, too. Only the page notes it: the server no longer knows an event
+        # of controls that are just being replaced.
+        head.expand(None, None, opened, js="() => true", **quiet)
+        head.collapse(None, None, opened, js="() => false", **quiet)
+        return [*options, begin, opened], (method, duplicate, remove, clear)
 
     def _run(
         self, wanted: RunRequest, origin: str, request: gr.Request, continuation: Continuation | None = None

@@ -477,6 +477,17 @@ def pick(page, field, name):
         page.keyboard.press("Escape")
 
 
+def test_controls_that_are_used_while_they_are_drawn_anew_are_still_known(page):
+    """What the server does not know is an error in the console."""
+    fold = "document.querySelectorAll('.lane-controls > .label-wrap').forEach(head => head.click())"
+    for count in (3, 4, 5):
+        page.locator("#add-lane").click()
+        for _ in range(20):
+            page.evaluate(fold)
+            page.wait_for_timeout(25)
+        expect(page.locator(".lane-controls")).to_have_count(count)
+
+
 def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(page, chromium, address):
     lanes, kept = page.locator(".lane-controls"), "0.3*reference+0.7*aligned"
     open_lanes(page)
