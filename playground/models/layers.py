@@ -9,6 +9,7 @@ the rest of a pass.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -181,30 +182,49 @@ class Joined:
             # The model's own layers stay of use, and hold nothing twice.
             for layer, part in zip(layers, weight.split(self.widths), strict=True):
                 layer.weight.data = part
-        self.updates: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self.updates: dict[str, _Update] = {}
 
     def add(self, name: str, which: int, down: torch.Tensor, up: torch.Tensor) -> None:
         """Register the part of an adapter for the layer of that number: down [rank, in], up [out, rank] with its scale
         already in it."""
-        placed = up.new_zeros(sum(self.widths), up.shape[1])
-        placed.split(self.widths)[which].copy_(up)
-        if name in self.updates:
-            before_down, before_up = self.updates[name]
-            down, placed = torch.cat([before_down.T, down]), torch.cat([before_up.T, placed], dim=1)
-        self.updates[name] = (down.float().T.contiguous(), placed.float().T.contiguous())
+        starts = [0, *itertools.accumulate(self.widths)]
+        new = _Update(down.float().T.contiguous(), up.float().T.contiguous(), slice(starts[which], starts[which + 1]))
+        self.updates[name] = self.updates[name].with_another(new) if name in self.updates else new
 
     def __call__(self, x: torch.Tensor, now: Pass) -> torch.Tensor:
         y = self.product(x, now)
         for name, rows in now.adapter_rows:
-            if name in self.updates:
-                y[rows] += _update(x[rows], *self.updates[name], whole=bool(now.texts))
+            if update := self.updates.get(name):
+                update.add_to(y[rows, update.columns], x[rows], whole=bool(now.texts))
         return y
 
 
-def _update(x: torch.Tensor, down: torch.Tensor, up: torch.Tensor, whole: bool) -> torch.Tensor:
-    # In fp32: for matrices this thin a bf16 product costs several times as much in set-up alone.
-    rows = x.float() if whole else F.pad(x.float(), (0, 0, 0, -x.shape[0] % TILE))
-    return torch.mm(torch.mm(rows, down), up)[: x.shape[0]].to(x.dtype)
+@dataclass(frozen=True)
+class _Update:
+    """What one adapter adds to some columns of an output: x · down · up; down [in, rank], up [rank, columns]. In fp32:
+    for matrices this thin a bf16 product costs several times as much in set-up alone."""
+
+    down: torch.Tensor
+    up: torch.Tensor
+    columns: slice
+
+    def with_another(self, other: _Update) -> _Update:
+        """Both in one, over all columns from the first of either to the last."""
+        columns = slice(min(self.columns.start, other.columns.start), max(self.columns.stop, other.columns.stop))
+        ups = [
+            F.pad(one.up, (one.columns.start - columns.start, columns.stop - one.columns.stop)) for one in (self, other)
+        ]
+        return _Update(torch.cat([self.down, other.down], dim=1), torch.cat(ups), columns)
+
+    def add_to(self, y: torch.Tensor, x: torch.Tensor, whole: bool) -> None:
+        """`whole`: the rows are a text that is multiplied by itself. Else every row is a product of its own, which
+        depends on no other row, and for a few rows is faster than a tile."""
+        rows = x.float()
+        if whole:
+            y += torch.mm(torch.mm(rows, self.down), self.up)
+        else:
+            down, up = (factor.expand(len(rows), -1, -1) for factor in (self.down, self.up))
+            y += torch.bmm(torch.bmm(rows[:, None], down), up)[:, 0]
 
 
 def replace_linears(module: nn.Module, make) -> None:

@@ -38,11 +38,16 @@ def test_a_training_draws_its_losses_their_mean_and_every_curve_by_name():
     assert titles == ["loss", "accuracy on held-out rows", "error on held-out rows"]
 
 
-def test_the_length_experiment_draws_both_ways():
+def test_the_length_experiment_draws_both_ways_for_each_direction():
     retrained = [{"steps": 10, "mean_tokens": 31, "kl_to_reference": 0.1}]
-    curve, points = length_figure(ROWS, retrained, 40).data
-    assert list(curve.x) == [0, 0.25, 1]
-    assert list(curve.text) == ["λ 0", "λ 0.5", "λ 1"]
+    curve = [row | {"low": row["mean_tokens"] - 1, "high": row["mean_tokens"] + 1} for row in ROWS]
+    directions = {name: {"dera": curve, "retrained": retrained} for name in ("shorter", "longer")}
+    traces = length_figure(directions, 40).data
+    assert len(traces) == 6
+    band, line, points = traces[:3]
+    assert list(band.y) == [31, 30.5, 30, 28, 28.5, 29]
+    assert list(line.x) == [0, 0.25, 1]
+    assert list(line.text) == ["λ 0", "λ 0.5", "λ 1"]
     assert (list(points.x), list(points.y), list(points.text)) == ([0.1], [31], ["10"])
 
 
