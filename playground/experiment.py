@@ -164,7 +164,7 @@ def _table(direction: str, found: dict[str, Any]) -> str:
         return f"{row['band'][0]:.1f} to {row['band'][1]:.1f}: {'within' if row['within'] else 'outside'}"
 
     lengths = [row["mean_tokens"] for row in found["dera"]]
-    best = found["best"]
+    best, at = found["best"], "misses it by {:.1f} tokens".format
     lines = [
         f"## {direction.capitalize()}",
         "",
@@ -173,10 +173,10 @@ def _table(direction: str, found: dict[str, Any]) -> str:
         *(line(f"DeRa, λ = {row['lambda']:g}", row) for row in found["dera"]),
         *(line(f"retrained, {row['steps']} steps", row, band(row)) for row in found["retrained"]),
         "",
-        f"Mean lengths span a factor of {max(lengths) / min(lengths):.2f}. A length nobody trained for, "
-        f"{best['target']:.0f} tokens: on every other",
-        f"question λ = {best['lambda']:g} comes nearest. On the remaining ones answers miss it by {best['at_best']:.1f} "
-        f"tokens, at λ = 1 by {best['at_one']:.1f}",
-        f"(difference {best['gain'][0]:.1f} to {best['gain'][1]:.1f}).",
+        f"- Mean lengths span a factor of {max(lengths) / min(lengths):.2f}.",
+        f"- A length that nobody trained for, {best['target']:.0f} tokens: on every other question λ = "
+        f"{best['lambda']:g} comes nearest.",
+        f"  On the remaining ones an answer {at(best['at_best'])}, at λ = 1 {at(best['at_one'])} (difference "
+        f"{best['gain'][0]:.1f} to {best['gain'][1]:.1f}).",
     ]
     return "\n".join(lines)

@@ -219,12 +219,12 @@ class _Update:
     def add_to(self, y: torch.Tensor, x: torch.Tensor, whole: bool) -> None:
         """`whole`: the rows are a text that is multiplied by itself. Else every row is a product of its own, which
         depends on no other row, and for a few rows is faster than a tile."""
-        rows = x.float()
+        rows, down, up = x.float(), self.down, self.up
         if whole:
-            y += torch.mm(torch.mm(rows, self.down), self.up)
+            y += torch.mm(torch.mm(rows, down), up)
         else:
-            down, up = (factor.expand(len(rows), -1, -1) for factor in (self.down, self.up))
-            y += torch.bmm(torch.bmm(rows[:, None], down), up)[:, 0]
+            n = len(rows)
+            y += torch.bmm(torch.bmm(rows[:, None], down.expand(n, -1, -1)), up.expand(n, -1, -1))[:, 0]
 
 
 def replace_linears(module: nn.Module, make) -> None:
