@@ -16,7 +16,7 @@ import numpy as np
 
 from playground.errors import UserError
 from playground.figures.length import length_figure
-from playground.jsonl import read_texts
+from playground.jsonl import numbered_lines, read_texts
 from playground.models.fetch import Progress
 from playground.requests import LaneRequest
 from playground.service import Playground
@@ -54,15 +54,14 @@ def length_experiment(playground: Playground, data: Path, work: Path, docs: Path
     questions = [_question(r) for r in read_texts(data / "nqopen_train.jsonl", ("question",), TRAIN)]
     test = [_question(r) for r in read_texts(data / "nqopen_dev.jsonl", ("question",), TEST)]
     found: dict[str, Any] = {"n": len(test), "tokens": TOKENS, "from_steps": STRENGTHS[-1], "directions": {}}
+    sampled = work / "length_rows.jsonl"
+    if not sampled.is_file():
+        lanes = [LaneRequest(method="sample")]
+        write_rows(sampled, sample_rows(playground, questions, lanes, 4, "length", TOKENS, watch=watch))
     for direction, sign in DIRECTIONS.items():
         rows = work / f"{direction}_rows.jsonl"
-        if not rows.is_file():
-
-            def reward(pairs: list[tuple[str, str]], sign: int = sign) -> list[float]:
-                return [sign * value for value in playground.scores("length", pairs)]
-
-            lanes = [LaneRequest(method="sample")]
-            write_rows(rows, sample_rows(playground, questions, lanes, 4, reward, TOKENS, watch=watch))
+        ranked = [json.loads(line) for _, line in numbered_lines(sampled)]
+        write_rows(rows, [row | {"scores": [sign * score for score in row["scores"]]} for row in ranked])
         adapters = [_adapter(playground, rows, work / f"{direction}-{steps}", steps, watch) for steps in STRENGTHS]
         curve = [_answers(playground, test, adapters[-1], setting, watch) for setting in LAMBDAS]
         retrained = [_answers(playground, test, name, 1.0, watch) for name in adapters]
@@ -115,7 +114,7 @@ def compared(curve: list[Answers], retrained: list[Answers]) -> dict[str, list[d
         ]
         low, high = np.quantile(at, [0.025, 0.975]).tolist()
         points.append(point | {"band": [low, high], "within": low <= point["mean_tokens"] <= high})
-    return {"dera": [{"lambda": λ} | row(one) for λ, one in zip(LAMBDAS, curve, strict=True)], "retrained": points}
+    return {"curve": [{"lambda": λ} | row(one) for λ, one in zip(LAMBDAS, curve, strict=True)], "retrained": points}
 
 
 def best_strength(curve: list[Answers]) -> dict[str, Any]:
@@ -163,14 +162,14 @@ def _table(direction: str, found: dict[str, Any]) -> str:
     def band(row: dict[str, Any]) -> str:
         return f"{row['band'][0]:.1f} to {row['band'][1]:.1f}: {'within' if row['within'] else 'outside'}"
 
-    lengths = [row["mean_tokens"] for row in found["dera"]]
+    lengths = [row["mean_tokens"] for row in found["curve"]]
     best, at = found["best"], "misses it by {:.1f} tokens".format
     lines = [
         f"## {direction.capitalize()}",
         "",
         "| | mean length in tokens | KL to the reference | band |",
         "|---|---|---|---|",
-        *(line(f"DeRa, λ = {row['lambda']:g}", row) for row in found["dera"]),
+        *(line(f"DeRa, λ = {row['lambda']:g}", row) for row in found["curve"]),
         *(line(f"retrained, {row['steps']} steps", row, band(row)) for row in found["retrained"]),
         "",
         f"- Mean lengths span a factor of {max(lengths) / min(lengths):.2f}.",

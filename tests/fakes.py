@@ -36,8 +36,8 @@ class FakeSequence:
     def __init__(self, variant: str, ids: tuple[int, ...] = ()):
         self.variant, self.ids, self.released = variant, ids, False
 
-    def fork(self):
-        return FakeSequence(self.variant, self.ids)
+    def fork(self, variant=None):
+        return FakeSequence(variant or self.variant, self.ids)
 
     def release(self):
         self.released = True
@@ -74,6 +74,7 @@ def make_lane(
     begin: tuple[int, ...] = (),
     known: tuple[dict, ...] = (),
     resolve=Policy,
+    alike=str,
 ) -> Lane:
     return Lane(
         encode=lambda variant: [0],
@@ -86,6 +87,7 @@ def make_lane(
         begin=begin,
         known=known,
         resolve=resolve,
+        alike=alike,
     )
 
 
@@ -125,6 +127,18 @@ def answer(script: Script, request):
             return torch.stack(places)
         case Want.VALUES:
             return torch.tensor(values)
+
+
+def put_through(asking: Asking, script: Script):
+    """Run a generator to its end; returns (its result, how many tokens it put through)."""
+    tokens, answers = 0, None
+    try:
+        while True:
+            requests = asking.send(answers)
+            tokens += sum(len(request.tokens) for request in requests if isinstance(request, Extend))
+            answers = [answer(script, request) for request in requests]
+    except StopIteration as end:
+        return end.value, tokens
 
 
 def drive(asking: Asking, script: Script, stop_after: int | None = None):

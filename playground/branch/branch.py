@@ -60,6 +60,11 @@ class Branch:
         return self.draft.ended
 
     @property
+    def read(self) -> tuple[int, ...]:
+        """What the models have read of the draft."""
+        return tuple(self.draft.token_ids[: self._read])
+
+    @property
     def log_probs(self) -> torch.Tensor:
         """What the policy says comes next, once `look` has been through."""
         return self.text.log_probs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -131,7 +131,8 @@ class Draft:
 class Lane:
     """Where a method works: the prompt as ids, limits, random numbers, and what it has to show for itself.
 
-    encode: variant → prompt ids of that variant. ask: (variant, another prompt) → its ids. resolve: a policy → the same
+    encode: variant → prompt ids of that variant. alike: variant → what it shares with those that read this prompt, and
+    all that follows it, with the same weights. ask: (variant, another prompt) → its ids. resolve: a policy → the same
     over variants only, its named mixtures written out. calibrated: (policy, α, what evaluates) → the threshold that was
     found for its confidence, if one was. begin: token ids that open the answer, whatever would be drawn. known: the
     records of the first of these, written by another lane: they stand at once, and the models only read them.
@@ -149,6 +150,7 @@ class Lane:
     listener: Callable[[Draft], None] = lambda draft: None
     prompt: str = ""
     ask: Callable[[str, str], list[int]] | None = None
+    alike: Callable[[str], Hashable] = str
     resolve: Callable[[Policy], Policy] = Policy
     calibrated: Callable[[Policy, float, str], float | None] = lambda policy, alpha, evaluation: None
     kept: dict[Any, Any] = field(default_factory=dict)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from playground.branch.lane import Draft, Lane
@@ -26,12 +28,24 @@ class Reading:
 
 
 _Known = dict[tuple[int, ...], Reading]
+_OFFERED = "offered"
 
 
 def keep(lane: Lane, text: Text, draft: Draft) -> None:
     """Let what a branch has read of its draft be known to whoever reads that answer later under the same policy. A fork
     of the text is kept."""
     _known(lane, text.policy, Text.score)[tuple(draft.token_ids)] = Reading(text.fork(), list(draft.log_probs))
+
+
+@contextmanager
+def offered(lane: Lane, texts: Iterable[tuple[tuple[int, ...], Text]]) -> Iterator[None]:
+    """Meanwhile these texts stand still, each behind the token ids that are in it after the prompt: whoever wants
+    values of answers that begin so goes on from there."""
+    lane.kept[_OFFERED] = list(texts)
+    try:
+        yield
+    finally:
+        del lane.kept[_OFFERED]
 
 
 def read(lane: Lane, policy: Policy, answers: list[list[int]], measure: Measure = Text.score) -> Asking:
@@ -42,15 +56,20 @@ def read(lane: Lane, policy: Policy, answers: list[list[int]], measure: Measure 
     if not answers:
         return []
     known = _known(lane, policy, measure)
-    if () not in known:
-        known[()] = Reading((yield from lane.read(policy)), [])
     wanted = {tuple(ids) for ids in answers}
-    fresh = {ids: _longest(known, ids) for ids in wanted if ids not in known}
-    texts = {ids: known[start].text.fork() for ids, start in fresh.items()}
+    others = _read_by_others(lane, policy) if measure is Text.value else {}
+    starts = others | known
+    fresh = {ids: _longest(starts, ids) for ids in wanted if ids not in known}
+    if None in fresh.values():
+        starts[()] = known[()] = Reading((yield from lane.read(policy)), [])
+        fresh = {ids: start or () for ids, start in fresh.items() if ids}
+    texts = {ids: starts[start].text.fork() for ids, start in fresh.items()}
+    for reading in others.values():
+        reading.text.release()
     piece = max(1, HELD // max(1, len(fresh) * len(policy.names)))
     measured = yield from together(measure(texts[ids], ids[len(start) :], piece) for ids, start in fresh.items())
     for (ids, start), new in zip(fresh.items(), measured, strict=True):
-        known[ids] = Reading(texts[ids], known[start].numbers + new.tolist())
+        known[ids] = Reading(texts[ids], starts[start].numbers + new.tolist())
     for ids in known.keys() - wanted - {()}:
         known.pop(ids).text.release()
     return [known[tuple(ids)] for ids in answers]
@@ -60,5 +79,24 @@ def _known(lane: Lane, policy: Policy, measure: Measure) -> _Known:
     return lane.kept.setdefault(("read", lane.resolve(policy), measure), {})
 
 
-def _longest(known: _Known, ids: tuple[int, ...]) -> tuple[int, ...]:
-    return max((start for start in known if ids[: len(start)] == start), key=len)
+def _read_by_others(lane: Lane, policy: Policy) -> _Known:
+    """What was offered, as forks read by this policy's model, where one of those that have read it reads alike. It has
+    valued none of these tokens: their numbers are NaN."""
+    policy = lane.resolve(policy)
+    if not policy.plain:
+        return {}
+    [name] = policy.names
+    return {
+        ids: Reading(Text(policy, {name: sequence.fork(variant=name)}, {}), [math.nan] * len(ids))
+        for ids, text in lane.kept.get(_OFFERED, ())
+        for variant, sequence in text.sequences.items()
+        if lane.alike(variant) == lane.alike(name)
+    }
+
+
+def _longest(starts: _Known, ids: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The longest beginning of `ids` among `starts`, but never all of it: of what was offered the last token has no
+    number yet."""
+    return max(
+        (start for start in starts if len(start) < len(ids) and ids[: len(start)] == start), key=len, default=None
+    )

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import Field
 
+from playground.branch import reading
 from playground.branch.branch import Branch
 from playground.branch.lane import Draft, Lane
 from playground.branch.together import together
@@ -76,7 +77,8 @@ class Search:
         yield from together(beam.branch.grow(options.pick, most) for beam in growing)
         self._expand(growing, starts)
         writer = growing[0].branch.text.policy
-        scores = yield from options.scorer.run(lane, writer, [beam.draft for beam in growing])
+        with reading.offered(lane, ((b.branch.read, b.branch.text) for b in growing if not b.branch.ended)):
+            scores = yield from options.scorer.run(lane, writer, [beam.draft for beam in growing])
         for beam, score in zip(growing, scores, strict=True):
             beam.score = float(score)
             step = {"kind": "evaluate", "node": beam.node, "text": beam.draft.text, "value": round(beam.score, 5)}

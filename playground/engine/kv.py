@@ -98,9 +98,10 @@ class Sequence:
         self.hidden: torch.Tensor | None = None
         owner.add(self)
 
-    def fork(self, owner: set[Sequence] | None = None) -> Sequence:
-        """A second sequence with the same past; both may go on differently. O(length / BLOCK)."""
-        twin = Sequence(self.pool, self.variant, self.owner if owner is None else owner)
+    def fork(self, owner: set[Sequence] | None = None, variant: str | None = None) -> Sequence:
+        """A second sequence with the same past; both may go on differently. `variant`: another one that would have read
+        this past with the same weights. O(length / BLOCK)."""
+        twin = Sequence(self.pool, variant or self.variant, self.owner if owner is None else owner)
         twin.length, twin.blocks, twin.hidden = self.length, list(self.blocks), self.hidden
         for block in twin.blocks:
             self.pool.hold(block)

@@ -10,11 +10,11 @@ from playground.figures.style import BLUE, GREEN, ORANGE, finished
 
 
 def length_figure(directions: dict[str, dict[str, list[dict[str, Any]]]], from_steps: int) -> go.Figure:
-    """For each direction that was rewarded: "dera", rows by "lambda", from the adapter of `from_steps` steps, and
+    """For each direction that was rewarded: "curve", rows by "lambda", from the adapter of `from_steps` steps, and
     "retrained", rows by "steps"; all with mean_tokens, its interval low and high, and kl_to_reference."""
     figure = go.Figure()
     for (direction, found), colour in zip(directions.items(), (BLUE, GREEN), strict=False):
-        curve, retrained = found["dera"], found["retrained"]
+        curve, retrained = found["curve"], found["retrained"]
         x = [row["kl_to_reference"] for row in curve]
         band = [row["high"] for row in curve] + [row["low"] for row in reversed(curve)]
         outline = {"x": x + x[::-1], "y": band, "fill": "toself", "opacity": 0.2, "line": {"width": 0}}

@@ -100,6 +100,7 @@ class Local:
             limits=Limits(room, request.stop),
             seed=request.seed,
             prompt=request.conversation,
+            alike=lambda variant: (*memory.weights_of(variant), *encode(variant)),
             ask=partial(memory.encode, room=room, what="A question about the answer"),
             resolve=self.catalogue.resolve,
             calibrated=self._threshold,

@@ -10,6 +10,7 @@ from playground.engine.engine import Engine
 from playground.engine.runner import Runner
 from playground.errors import UserError
 from playground.models.fetch import Progress
+from playground.models.learned import Learned
 from playground.models.loading import LoadedModel, in_a_thread_that_ends, load_model, pick_device
 from playground.models.prompts import encode_chat
 from playground.models.readers import load_reader
@@ -132,6 +133,13 @@ class Memory:
                 f"that is over the context of {loaded.context:,}; shorten the prompt or ask for fewer tokens."
             )
         return ids
+
+    def weights_of(self, variant: str) -> tuple[str, str | None]:
+        """What variants that compute the same hidden states share: the model, and the variant that adds an adapter or a
+        soft prompt to it. A value head changes none."""
+        loaded = self.model_of(variant)
+        changed = loaded.adapter_of(variant) or "soft_prompt" in loaded.learned.get(variant, Learned()).prompts
+        return self.catalogue.variant(variant).model, variant if changed else None
 
     def fingerprint(self, variant: str) -> str:
         """What exactly a variant was: model, precision, what it has learned, and prefix."""

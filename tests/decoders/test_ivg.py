@@ -2,6 +2,7 @@
 
 import math
 import zlib
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from playground.bench import by_our_kernels, plainly
+from playground.branch import reading
 from playground.decoders import DECODERS
 from playground.decoders.base import decode
 from playground.errors import UserError
@@ -21,7 +23,7 @@ from playground.scorers import SCORERS
 from playground.scorers.base import Scorer
 from playground.service import Playground
 from playground.settings import Settings
-from tests.fakes import END, VOCABULARY, drive, make_lane, random_script, run
+from tests.fakes import END, VOCABULARY, drive, make_lane, put_through, random_script, run
 
 seeds = st.integers(0, 10_000)
 weights = st.integers(-20, 60).map(lambda twentieths: twentieths / 20)
@@ -311,6 +313,56 @@ class TestCbs:
         with pytest.raises(UserError, match=r"mixture 0.5\*reference\+0.5\*aligned has no value head"):
             drive(decode(DECODERS["cbs"], lane, options), random_script())
         assert lane.answer.token_ids, "what was written stays"
+
+
+def known_as(model):
+    """Which variants read alike: the writer and the value model, if these are of one model."""
+    return lambda variant: model if variant in ("reference", "value_harmless") else variant
+
+
+class TestValuesOfWhatTheWriterHasRead:
+    @given(
+        seed=seeds,
+        salt=seeds,
+        width=st.integers(1, 4),
+        successors=st.integers(1, 4),
+        chunk=st.integers(1, 6),
+        method=st.sampled_from(["cbs", "ivg"]),
+        begin=st.lists(st.integers(0, 5), max_size=4).map(tuple),
+    )
+    def test_nothing_but_the_price_tells_that_it_is_not_read_again(
+        self, seed, salt, width, successors, chunk, method, begin
+    ):
+        script = restless(salt)
+        decoder = DECODERS[method]
+        options = decoder.options(width=width, successors=successors, chunk=chunk, scorer="value_harmless")
+        apart, alike = (make_lane(seed=seed, begin=begin, alike=which) for which in (str, known_as("one")))
+        (_, all_tokens), (_, fewer) = (put_through(decode(decoder, lane, options), script) for lane in (apart, alike))
+        assert alike.answer.token_ids == apart.answer.token_ids
+        assert alike.detail == apart.detail
+        assert fewer <= all_tokens
+        if chunk > 1 and len(steps_of(apart, "keep")) > 1:
+            assert fewer < all_tokens
+
+    @pytest.mark.parametrize("precision", ["fp32", "bf16", "int4"])
+    @pytest.mark.parametrize("successors", [3, 20], ids=["packed", "wide"])
+    def test_the_values_are_the_same_bits(self, tiny_catalogue, request_of, precision, successors, monkeypatch):
+        settings = Settings(catalogue=tiny_catalogue, database=":memory:", precision=precision)
+        search = f"width=2,successors={successors},chunk=4,scorer=value_harmless"
+        lanes = [f"cbs:{search}", f"cbs:{search},variant=0.5*reference+0.5*adapted", f"ivg:{search},tuned=adapted"]
+        others = [f"cbs:{search},variant={variant}" for variant in ("aligned", "adapted")]
+        found = []
+        for known in (True, False):
+            with closing(Playground(settings)) as playground:
+                if not known:
+                    monkeypatch.setattr(reading, "_read_by_others", lambda lane, policy: {})
+                asked = [request_of(lane, prompt="the fox", max_new_tokens=14) for lane in lanes + others]
+                found.append([playground.compare(one)["lanes"][0] for one in asked])
+        for number, (ours, again) in enumerate(zip(*found, strict=True)):
+            assert (ours["error"], ours["text"]) == (None, again["text"])
+            assert ours["detail"] == again["detail"]
+            saved = again["cost"]["forward_tokens"] - ours["cost"]["forward_tokens"]
+            assert saved > 0 if number < len(lanes) else saved == 0, "another prompt, and other weights, are read"
 
 
 class TestIvg:

@@ -28,7 +28,7 @@ def test_a_model_on_the_curve_is_within_its_band_and_one_beside_it_is_not(rng):
     assert [point["steps"] for point in found["retrained"]] == list(STRENGTHS)
     low, high = found["retrained"][0]["band"]
     assert low < found["retrained"][0]["mean_tokens"] < high
-    assert found["dera"][half] == {"lambda": 0.5} | {
+    assert found["curve"][half] == {"lambda": 0.5} | {
         key: found["retrained"][0][key] for key in ("mean_tokens", "low", "high", "kl_to_reference")
     }
 

@@ -41,7 +41,7 @@ def test_a_training_draws_its_losses_their_mean_and_every_curve_by_name():
 def test_the_length_experiment_draws_both_ways_for_each_direction():
     retrained = [{"steps": 10, "mean_tokens": 31, "kl_to_reference": 0.1}]
     curve = [row | {"low": row["mean_tokens"] - 1, "high": row["mean_tokens"] + 1} for row in ROWS]
-    directions = {name: {"dera": curve, "retrained": retrained} for name in ("shorter", "longer")}
+    directions = {name: {"curve": curve, "retrained": retrained} for name in ("shorter", "longer")}
     traces = length_figure(directions, 40).data
     assert len(traces) == 6
     band, line, points = traces[:3]

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playground.branch import reading
-from playground.engine.requests import Extend, Opened
+from playground.engine.requests import Opened
 from playground.errors import UserError
 from playground.policy import Policy
 from playground.scorers import SCORERS, ScorerChoice, log_prob
 from playground.scorers.base import Scorer
 from playground.scorers.refusal import refuses
 from playground.scorers.self_eval import HARMLESSNESS, AskingOptions
-from tests.fakes import VOCABULARY, FakeSequence, answer, drive, make_lane, random_script
+from tests.fakes import VOCABULARY, FakeSequence, drive, make_lane, put_through, random_script
 
 WRITER = Policy("reference")
 texts = st.text(st.sampled_from(VOCABULARY[:-1]), max_size=15)
@@ -153,18 +153,6 @@ def test_answers_are_read_in_place_with_the_question_around_them(tiny):
     assert first.how == again.how
     [one] = tiny.scores("self_eval_true(orders=1)", [("the fox", "jumps")])
     assert [order["order"] for order in one.how["orders"]] == ["good first"]
-
-
-def put_through(asking, script):
-    """Run a generator; returns (its result, how many tokens it put through)."""
-    tokens, answers = 0, None
-    try:
-        while True:
-            requests = asking.send(answers)
-            tokens += sum(len(request.tokens) for request in requests if isinstance(request, Extend))
-            answers = [answer(script, request) for request in requests]
-    except StopIteration as end:
-        return end.value, tokens
 
 
 def grow(draft, text):
