@@ -29,7 +29,8 @@ class Branch:
     """One way the answer may go: its draft, the text that the models have read of it, and its random numbers.
 
     The text may be behind the draft: tokens are put through when somebody wants to know what comes after them.
-    `describe`: (branch, token) → the record of a token that is about to be put down.
+    `describe`: (branch, token) → the record of a token that is about to be put down. `held`: the text outlasts the
+    draft, until somebody releases it.
     """
 
     lane: Lane
@@ -37,6 +38,7 @@ class Branch:
     text: Text
     rng: np.random.Generator
     describe: Callable[[Branch, int], dict[str, Any]] | None = None
+    held: bool = False
     _read: int = 0
 
     @classmethod
@@ -71,10 +73,8 @@ class Branch:
 
     def fork(self, *path: int) -> Branch:
         """A branch with the same past; its random numbers are those of `path`, its draft has the first of them."""
-        twin = Branch(
-            self.lane, self.draft.fork(path[0]), self.text.fork(), self.lane.rng(*path), self.describe, self._read
-        )
-        return twin
+        draft, rng = self.draft.fork(path[0]), self.lane.rng(*path)
+        return Branch(self.lane, draft, self.text.fork(), rng, self.describe, self.held, self._read)
 
     def forks(self, n: int) -> list[Branch]:
         """This branch and n - 1 forks of it, numbered."""
@@ -104,7 +104,7 @@ class Branch:
         self.lane.cost.generated_tokens += 1
         record = self.describe(self, token) if self.describe else token_record(self.lane, self.text, token)
         self.draft.append(token, float(self.log_probs[token]), record)
-        if self.ended:
+        if self.ended and not self.held:
             self.release()
         return token
 

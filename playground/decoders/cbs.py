@@ -54,6 +54,7 @@ class Search:
 
     def __init__(self, lane: Lane, root: Branch, options: CbsOptions):
         self.lane, self.options = lane, options
+        root.held = True  # what it has read is of use to the scorer when it has ended
         self.beams = [Beam(root)]
         self.rounds = 0
         self.nodes: list[int | None] = [None]
@@ -77,7 +78,7 @@ class Search:
         yield from together(beam.branch.grow(options.pick, most) for beam in growing)
         self._expand(growing, starts)
         writer = growing[0].branch.text.policy
-        with reading.offered(lane, ((b.branch.read, b.branch.text) for b in growing if not b.branch.ended)):
+        with reading.offered(lane, ((beam.branch.read, beam.branch.text) for beam in growing)):
             scores = yield from options.scorer.run(lane, writer, [beam.draft for beam in growing])
         for beam, score in zip(growing, scores, strict=True):
             beam.score = float(score)
@@ -125,7 +126,7 @@ class Search:
                 kept.setdefault(tuple(beam.draft.token_ids), beam)
         self.beams = list(kept.values())
         for beam in beams:
-            if beam not in self.beams:
+            if beam.branch.ended or beam not in self.beams:
                 beam.branch.release()
         self.steps.append({"kind": "keep", "nodes": [beam.node for beam in self.beams]})
         best = self.beams[0]

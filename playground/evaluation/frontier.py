@@ -20,8 +20,8 @@ from playground.scorers.refusal import refuses
 from playground.service import Playground
 
 REFERENCE, ALIGNED, VALUE = "reference", "aligned", "value_harmless"
-WIDTH = 2
-"""Beams that CBS and IVG keep."""
+WIDTH, CHUNK = 2, 8
+"""Beams that CBS and IVG keep, and after how many tokens."""
 
 
 def mixture(share: float) -> str:
@@ -33,21 +33,23 @@ def mixture(share: float) -> str:
 
 def lanes_at(share: float, budget: int, tokens: int) -> dict[str, LaneRequest]:
     """The methods over one mixture. An answer of `tokens` tokens may take `budget` forward tokens: every token is put
-    through each model of the policy, and through the model with the value head. `greedy` has no budget: it is what
-    turning λ costs. Raises UserError for a budget of more beams or samples than a method takes."""
+    through each model of the policy, and best-of-N's through the model with the value head, too. CBS and IVG put only
+    the last token of a chunk through that, where the reference, which has the same weights, is one of their models.
+    `greedy` has no budget: it is what turning λ costs. Raises UserError for a budget of more beams or samples than a
+    method takes."""
     policy = mixture(share)
 
-    def searches(models: int) -> dict[str, LaneRequest]:
-        successors = max(1, budget // (tokens * (models + 1)) // WIDTH)
-        return lanes_of(ALIGNED, VALUE, variant=policy, width=WIDTH, successors=successors)
+    def searches(passes: float) -> dict[str, LaneRequest]:
+        successors = max(1, int(budget / (tokens * passes)) // WIDTH)
+        return lanes_of(ALIGNED, VALUE, variant=policy, width=WIDTH, successors=successors, chunk=CHUNK)
 
-    plain, guided = searches(1 if share in (0, 1) else 2), searches(2)
+    models = 1 if share in (0, 1) else 2
     rain = {"variant": policy, "max_forward": budget, "max_seconds": 3600}
     return {
         "greedy": LaneRequest.checked(method="greedy", options={"variant": policy}),
-        "best_of_n": plain["best_of_n"],
-        "cbs": plain["cbs"],
-        "ivg": guided["ivg"],
+        "best_of_n": searches(models + 1)["best_of_n"],
+        "cbs": searches(models + (1 / CHUNK if share < 1 else 1))["cbs"],
+        "ivg": searches(2 + 1 / CHUNK)["ivg"],
         "rain": LaneRequest.checked(method="rain", options=rain),
     }
 

@@ -18,18 +18,31 @@ def test_a_share_is_deras_lambda():
 
 @pytest.mark.parametrize("share", [0, 0.3])
 def test_every_search_has_the_same_budget(share):
-    lanes = lanes_at(share, 480, 8)
+    lanes = lanes_at(share, 480, 16)
     written = 2 if share else 1
-    assert lanes["best_of_n"].options.n * 8 * (written + 1) <= 480
-    for name, models in (("cbs", written), ("ivg", 2)):
+    for name, passes in (("best_of_n", written + 1), ("cbs", written + 1 / 8), ("ivg", 2 + 1 / 8)):
         options = lanes[name].options
-        assert 480 - 8 * (models + 1) * 2 <= options.branches * 8 * (models + 1) <= 480
+        assert 480 - 16 * passes * 2 <= options.branches * 16 * passes <= 480
     assert lanes["rain"].options.max_forward == 480
+
+
+@pytest.mark.parametrize("share", [0, 0.3])
+def test_no_search_takes_more_than_its_budget(tiny, share):
+    """Over answers of full length; the prompt is read besides, and each method writes what it draws."""
+    for name in ("best_of_n", "cbs", "ivg"):
+        lane = lanes_at(share, 480, 16)[name]
+        [answer] = tiny.each([("the fox", lane, 0)], 16)
+        read = len(tiny.local.memory.encode("reference", "the fox", 16, "The prompt")) * 3
+        assert answer["cost"]["forward_tokens"] <= 480 + read
+
+
+def test_one_temperature_for_all():
+    lanes = lanes_at(0.3, 480, 16)
     assert len({lanes[name].options.temperature for name in ("best_of_n", "cbs", "ivg")}) == 1
 
 
 def test_a_budget_beyond_a_method_is_told_and_not_cut():
-    with pytest.raises(UserError, match=r"n.*60.*32"):
+    with pytest.raises(UserError, match=r"n.*60.*32|successors"):
         lanes_at(0, 960, 8)
 
 
