@@ -36,6 +36,42 @@ def open_lanes(page):
         folded.first.click()
 
 
+def edges(page):
+    """(left, top, right, bottom) of the controls and of the answer of each lane."""
+    boxes = [[each.bounding_box() for each in page.locator(kind).all()] for kind in (".lane-controls", ".lane")]
+    return [
+        tuple((b["x"], b["y"], b["x"] + b["width"], b["y"] + b["height"]) for b in both)
+        for both in zip(*boxes, strict=True)
+    ]
+
+
+def test_a_lane_is_one_card_also_beside_one_that_stands_open(page):
+    assert not page.locator(".joined").count(), "the opening's answers are not those of the controls"
+    set_length(page, 8)
+    write(page, "How can I reduce stress?")
+    finish(page)
+    for opened in ((), (1,), (1, 0), (0,)):
+        heads = page.locator(".lane-controls > .label-wrap")
+        for lane in (0, 1):
+            if (lane in opened) != ("open" in (heads.nth(lane).get_attribute("class") or "")):
+                heads.nth(lane).click()
+        expect(page.locator(".joined")).to_have_count(4)
+        page.wait_for_timeout(300)
+        lanes = edges(page)
+        for controls, answer in lanes:
+            assert controls[0] == pytest.approx(answer[0], abs=1) and controls[2] == pytest.approx(answer[2], abs=1)
+            assert answer[1] == pytest.approx(controls[3] - 1, abs=1), "the answer begins where the controls end"
+        if len(opened) == 1:
+            shut = lanes[1 - opened[0]]
+            assert shut[1][1] < lanes[opened[0]][1][1] - 100, "a folded lane's answer stays where it was"
+        assert lanes[0][1][3] == pytest.approx(lanes[1][1][3], abs=1), "both end together"
+    # With another method the controls no longer tell of the answer below.
+    page.locator("#add-lane").click()
+    expect(page.locator(".lane-controls")).to_have_count(3)
+    expect(page.locator(".joined")).to_have_count(0)
+    assert page.locator(".lane").evaluate_all("cards => cards.every(card => !card.style.marginTop)")
+
+
 def test_the_key_that_seals_battles_is_not_on_the_page(address, embedded):
     with urllib.request.urlopen(f"{address.rstrip('/')}/config") as answer:
         told = answer.read().decode()
