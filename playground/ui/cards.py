@@ -23,9 +23,26 @@ _PROMPT, _ANSWER = 64, 76
 
 def cards(runs: dict[str, RunRecord], shows: dict[str, str]) -> str:
     """The row, as HTML; all text of the runs is escaped. `shows`: name of a run → what it shows, in the order of the
-    cards; a run without an entry has no card."""
+    cards; a run without an entry has no card. The last one leads to a battle."""
     items = "".join(f"<li>{_card(runs[name], words)}</li>" for name, words in shows.items() if name in runs)
-    return f'<section><h2>Recorded runs</h2><ol class="cards">{items}</ol></section>' if items else ""
+    if not items:
+        return ""
+    return f'<section><h2>Recorded runs</h2><ol class="cards">{items}<li>{_battle()}</li></ol></section>'
+
+
+def _battle() -> str:
+    """The last card has no run: it leads to the Arena, where page.js begins a battle. Two answers, and nobody knows
+    whose."""
+    sides = [strip([(length, 0.3) for length in lengths]) for lengths in ((5, 3, 6, 4, 3, 5), (3, 6, 4, 2, 5, 4))]
+    drawn = "".join(
+        f'<svg x="{x}" width="{WIDTH / 2 - EDGE}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}">{side}</svg>'
+        for x, side in zip((0, WIDTH / 2 + EDGE), sides, strict=True)
+    )
+    return (
+        f'<a href="#arena"><svg viewBox="0 0 {WIDTH} {HEIGHT}" aria-hidden="true">{drawn}</svg>'
+        "<strong>Which answer is better? Vote blind</strong><q>One prompt, two hidden methods</q>"
+        "<span>A battle of the Arena: after your vote you see who wrote which answer.</span></a>"
+    )
 
 
 def _card(run: RunRecord, shows: str) -> str:

@@ -32,6 +32,23 @@ window.addEventListener('afterprint', () => { if (printedDark) document.body.cla
 document.addEventListener('click', e => {
   if (e.target.closest('#run')) document.querySelectorAll('.toast-close.error').forEach(button => button.click());
 });
+// Run that is pressed before Gradio has drawn the lanes runs when it has.
+document.addEventListener('click', e => {
+  const button = e.target.closest('#run'), drawn = () => document.querySelector('.lane-controls');
+  if (!button || drawn()) return;
+  const later = setInterval(() => { if (drawn()) { clearInterval(later); setTimeout(() => button.click(), 300); } }, 100);
+}, true);
+// The Arena's address: the tab opens, and a battle begins if none stands there.
+function toArena() {
+  const later = setInterval(() => {
+    const button = visible('#new-battle');
+    if (!button) { openTab('Arena'); return; }
+    clearInterval(later);
+    if (visible('#stage .empty')) button.click();
+  }, 100);
+}
+document.addEventListener('click', e => { if (e.target.closest('a[href="#arena"]')) toArena(); });
+window.addEventListener('load', () => { if (location.hash === '#arena') toArena(); });
 // A word at the foot of the page, also for those who only hear it.
 function say(words) {
   const said = document.querySelector('#said') || document.body.appendChild(Object.assign(document.createElement('p'), { id: 'said' }));

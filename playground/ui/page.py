@@ -274,7 +274,8 @@ def serve(host: str = "127.0.0.1", port: int | None = 7860, playground: Playgrou
         theme=THEME,
         css=_read("page.css") + tags(),
         # What depends on the whole page, not on Gradio's part of it, which its own style sheets are bound to.
-        head=f"<style>{_read('tour.css', 'print.css')}</style><script>{_read('page.js', 'joined.js', 'tour.js')}</script>",
+        head=f"<style>{_read('tour.css', 'print.css')}</style>"
+        f"<script>{_read('page.js', 'joined.js', 'tour.js')}</script>",
         footer_links=["api"],
         app_kwargs={"lifespan": guarded, "exception_handlers": dict.fromkeys(CANNOT_BE_READ, cannot_be_read)},
         # Each run that is waited for holds a thread of the server, and there are never more runs than that.

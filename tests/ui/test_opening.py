@@ -82,7 +82,7 @@ def test_a_token_of_a_recorded_answer_shows_its_candidates(page):
 
 def test_a_card_plays_its_search_over_the_whole_width_and_a_node_is_told_in_view(page):
     cards = page.locator(".cards a")
-    expect(cards).to_have_count(len(RECORDED))
+    expect(cards).to_have_count(len(RECORDED) + 1)
     cards.nth(1).focus()
     page.keyboard.press("Shift+Tab")
     expect(cards.first).to_be_focused()
@@ -302,3 +302,27 @@ def test_a_link_says_what_it_leads_to(embedded, address):
     assert told["og:url"] == f"{address}?run={run['id']}"
     assert html.escape(prompt).replace("&quot;", "&#34;") in page and f"<title>{prompt}" not in page
     assert told_by(source("?run=%22%3E%3Cscript%3E"))["og:title"] == TITLE
+
+
+def test_the_last_card_leads_to_a_battle(page):
+    page.locator("#recorded a").last.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("tab", name="Arena")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#stage .side")).to_have_count(2)
+    expect(page.get_by_role("button", name="A is better")).to_be_enabled()
+    prompt = page.locator("#stage .asked").text_content()
+    # A battle that stands there is gone on with.
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#recorded a").last.click()
+    expect(page.locator("#stage .side").first).to_be_visible()
+    expect(page.locator("#stage .asked")).to_have_text(prompt)
+
+
+def test_run_that_is_pressed_before_the_lanes_are_drawn_runs(tab, address):
+    tab.route("**/gradio_api/queue/join*", lambda route: (tab.wait_for_timeout(1000), route.continue_()))
+    tab.goto(address)
+    tab.locator("#prompt textarea").fill("How can I reduce stress?")
+    tab.locator("#run").click()
+    assert not tab.locator(".lane-controls").count()
+    expect(tab.locator(".lane .token").first).to_be_visible()
+    expect(tab.locator(".opening")).to_be_hidden()

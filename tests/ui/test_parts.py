@@ -217,7 +217,8 @@ def test_each_recorded_run_has_a_card_with_a_picture_and_how_its_answer_turned()
     run = next(iter(runs.values()))
     hostile = {"x": run | {"id": '"><b>', "prompt": "<img src=x onerror=y>"}}
     hostile = cards(hostile, {"x": "<i>", "gone": "no such run"})
-    assert hostile.count("<li>") == 1
+    assert hostile.count("<li>") == 2, "and the way to a battle"
+    assert cards({}, RECORDED) == ""
     assert not any(tag in hostile for tag in ("<img", "<i>", '"><b>"'))
 
 
