@@ -52,7 +52,7 @@ def read_rows_as(path: Path, made: Callable[[Any], T], none: str) -> tuple[list[
             problems.append(f"line {number}: {error}")
     if not rows:
         first = f" First problem: {problems[0]}." if problems else ""
-        raise UserError(f"The data {str(path)!r} {none}.{first}")
+        raise UserError(f"The data {path.name!r} {none}.{first}")
     return rows, problems
 
 

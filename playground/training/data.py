@@ -72,7 +72,8 @@ def _row(content: Any) -> RankedRow:
             "responses": [content["chosen"], content["rejected"]],
             "scores": [1, 0],
         }
-    missing = {"query", "responses", "scores"} - content.keys()
+    pair, ranked = {"prompt", "chosen", "rejected"}, {"query", "responses", "scores"}
+    missing = (pair if content.keys() & pair and not content.keys() & ranked else ranked) - content.keys()
     if missing:
         raise ValueError(
             f"lacks {', '.join(sorted(missing))}; a row has query, responses and scores, or prompt, chosen and rejected"

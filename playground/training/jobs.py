@@ -80,11 +80,13 @@ class Trainings:
         self._refuse_if_busy()
         self._spawn(read_job(self.folder_of(name) / JOB))
 
-    def stop(self, name: str) -> None:
-        """Ask a training to leave a checkpoint and end."""
+    def stop(self, name: str) -> bool:
+        """Ask a training to leave a checkpoint and end. Returns whether it was at work."""
         journal = self.read(name)
-        if journal["state"] in ("preparing", "training"):
+        at_work = journal["state"] in ("preparing", "training")
+        if at_work:
             os.kill(journal["pid"], signal.SIGTERM)
+        return at_work
 
     def close(self) -> None:
         """Stop what this process started, and wait for the checkpoint."""

@@ -160,7 +160,8 @@ class ArenaTab:
         shown = self.arena.vote(visitor, battle["battle"], choice, way=way)
         for side in "ab":
             shown[side]["who"] = in_plain_words(self.arena.playground.catalogue, shown[side])
-        return None, battle["battle"], battle | {"shown": shown}, "", [], "", *self._at(voted=True)
+        reasons = gr.update(value=[], visible=choice in ("a", "b"))  # only where one answer is the better one
+        return None, battle["battle"], battle | {"shown": shown}, "", reasons, "", *self._at(voted=True)
 
     def explain(
         self, account: gr.OAuthProfile | None, voted: str | None, visitor: str, reasons: list[str], note: str

@@ -1,16 +1,19 @@
 // A lane is one card: its controls are the head, its answer the body. They are parts of two grids of the same columns, so an
-// answer moves up to its own controls where a neighbour's stand open.
+// answer moves up to its own controls where a neighbour's stand open. Lanes without an answer come last.
 function join() {
   const heads = [...document.querySelectorAll('#lanes > .lane-controls')], cards = [...document.querySelectorAll('#board .lane')];
   const left = node => Math.round(node.getBoundingClientRect().left);
   const label = at => heads[at].querySelector('.label-wrap').textContent.trim();
-  const own = at => cards[at] && label(at).startsWith(`Lane ${at + 1}: ${cards[at].querySelector('h3').textContent}`);
-  const inARow = at => left(heads[at]) === left(cards[at]) && (!at || left(heads[at]) > left(heads[at - 1]));
-  const one = heads.length === cards.length && heads.every((_, at) => own(at) && inARow(at))
+  const own = (card, at) => heads[at] && label(at).startsWith(`Lane ${at + 1}: ${card.querySelector('h3').textContent}`);
+  const theirs = heads.every((head, at) => !at || left(head) > left(heads[at - 1])) && cards.every(own)
     && ![...document.querySelectorAll('#board .opening, #board .asked')].some(node => node.offsetHeight);
-  for (const node of [...heads, ...cards]) node.classList.toggle('joined', one);
+  const grid = document.querySelector('#board .board');
+  if (grid) grid.style.gridTemplateColumns = theirs && cards.length && cards.length < heads.length ? `repeat(${heads.length}, minmax(0, 1fr))` : '';
+  const one = theirs && cards.every((card, at) => left(card) === left(heads[at]));
+  heads.forEach((head, at) => head.classList.toggle('joined', one && at < cards.length));
   const gaps = cards.map((card, at) => one && heads[at].getBoundingClientRect().bottom - card.getBoundingClientRect().top);
   cards.forEach((card, at) => {
+    card.classList.toggle('joined', one);
     card.style.marginTop = one ? `${Math.round(gaps[at] + (parseFloat(card.style.marginTop) || 0)) - 1}px` : '';
   });
 }

@@ -154,7 +154,7 @@ class OwnerTab:
         """Hide a vote, or show it again; the reason is logged."""
         self.check(token)
         if not reason.strip():
-            raise UserError("A reason is missing; it is kept in the log.")
+            raise UserError("Give a reason; the log keeps it.")
         self.arena.votes.hide(battle.strip(), hidden, reason.strip())
         return f"The vote is {'hidden' if hidden else 'shown again'}.", "", "", *self.open(token)
 

@@ -28,10 +28,10 @@ const remember = (name, value) => { try { localStorage.setItem(`realign-playgrou
 let printedDark = false;
 window.addEventListener('beforeprint', () => { printedDark = document.body.classList.contains('dark'); document.body.classList.remove('dark'); });
 window.addEventListener('afterprint', () => { if (printedDark) document.body.classList.add('dark'); });
-// A new run clears the errors of those before it.
+// What is tried next clears the errors before it.
 document.addEventListener('click', e => {
-  if (e.target.closest('#run')) document.querySelectorAll('.toast-close.error').forEach(button => button.click());
-});
+  if (e.target.closest('button') && !e.target.closest('.toast-wrap')) document.querySelectorAll('.toast-close.error').forEach(button => button.click());
+}, true);
 // Run that is pressed before Gradio has drawn the lanes runs when it has.
 document.addEventListener('click', e => {
   const button = e.target.closest('#run'), drawn = () => document.querySelector('.lane-controls');
@@ -41,14 +41,21 @@ document.addEventListener('click', e => {
 // The Arena's address: the tab opens, and a battle begins if none stands there.
 function toArena() {
   const later = setInterval(() => {
-    const button = visible('#new-battle');
-    if (!button) { openTab('Arena'); return; }
+    const button = visible('#new-battle'), stage = visible('#stage .stage > *');
+    if (!button) openTab('Arena');
+    // Who votes must have the server's id; sealed, it is longer than a sealed nothing.
+    if (!button || !stage || !(recall('visitor')?.length > 100)) return;
     clearInterval(later);
-    if (visible('#stage .empty')) button.click();
+    if (stage.matches('.empty')) setTimeout(() => button.click(), 100);
   }, 100);
 }
-document.addEventListener('click', e => { if (e.target.closest('a[href="#arena"]')) toArena(); });
-window.addEventListener('load', () => { if (location.hash === '#arena') toArena(); });
+document.addEventListener('click', e => {
+  if (!e.target.closest('a[href="#arena"]')) return;
+  e.preventDefault();  // the page of a run is another address than Gradio's base
+  window.history.pushState(null, '', `${location.pathname}#arena`);
+  toArena();
+});
+if (location.hash === '#arena') toArena();
 // A word at the foot of the page, also for those who only hear it.
 function say(words) {
   const said = document.querySelector('#said') || document.body.appendChild(Object.assign(document.createElement('p'), { id: 'said' }));

@@ -106,9 +106,8 @@ document.addEventListener('keydown', e => {
   e.stopImmediatePropagation();
   leaveTour();
 }, true);
-window.addEventListener('load', () => {
-  const step = recall('tour-step');
-  if (!step) return;
+const tourLeftAt = recall('tour-step');
+if (tourLeftAt) {
   remember('tour-step', '');
-  const wait = setInterval(() => { if (document.querySelector('.lane')) { clearInterval(wait); startTour(+step); } }, 200);
-});
+  const wait = setInterval(() => { if (document.querySelector('.lane')) { clearInterval(wait); startTour(+tourLeftAt); } }, 200);
+}

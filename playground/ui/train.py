@@ -158,8 +158,8 @@ class TrainTab:
     def stop(self, token: str, name: str | None) -> tuple:
         """Stop the training that is watched."""
         self.playground.check_owner(token)
-        if name:
-            self.trainings.stop(name)
+        if name and self.trainings.stop(name):
+            gr.Info(f"{name} stops after the step it is at, and leaves a checkpoint.")
         return self.see(name)
 
     def resume(self, token: str, name: str | None) -> tuple:
@@ -193,11 +193,11 @@ class TrainTab:
 def _status(name: str, journal: dict[str, Any]) -> str:
     """A training's state in a few lines of Markdown with a bar."""
     parts = [f"**{_STATES[journal['state']]}** · {name}"]
-    share = f' value="{journal["share"]:.3f}"'
+    share = f' value="{journal["step"] / max(1, journal["steps"]):.3f}"'
     if journal["state"] == "preparing":
         parts.append(html.escape(journal["what"]))
-        if journal["share"] >= 1:  # of this part: what comes next has not begun to tell
-            share = ""
+        # Where a part of it is done, what comes next has not begun to tell.
+        share = f' value="{journal["share"]:.3f}"' if journal["share"] < 1 else ""
     elif journal["steps"]:
         parts.append(f"step {journal['step']} of {journal['steps']}")
     if journal["step"] and journal["state"] == "training":

@@ -305,6 +305,9 @@ def test_a_link_says_what_it_leads_to(embedded, address):
 
 
 def test_the_last_card_leads_to_a_battle(page):
+    page.locator("#recorded a").first.click()  # also from the page of a run
+    page.wait_for_url(re.compile(r"\?run="))
+    expect(page.locator(".tree:not([hidden])")).to_be_visible()
     page.locator("#recorded a").last.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("tab", name="Arena")).to_have_attribute("aria-selected", "true")
@@ -316,6 +319,11 @@ def test_the_last_card_leads_to_a_battle(page):
     page.locator("#recorded a").last.click()
     expect(page.locator("#stage .side").first).to_be_visible()
     expect(page.locator("#stage .asked")).to_have_text(prompt)
+
+
+def test_the_arena_has_an_address(tab, address):
+    tab.goto(f"{address}#arena")
+    expect(tab.locator("#stage .side")).to_have_count(2)
 
 
 def test_run_that_is_pressed_before_the_lanes_are_drawn_runs(tab, address):
