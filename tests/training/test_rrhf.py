@@ -200,6 +200,7 @@ def test_queries_over_the_limit_are_left_out_and_said(tiny_catalogue, tmp_path):
         ("{", "not JSON"),
         ("[1]", "must be an object"),
         ({"query": "q"}, "lacks responses, scores"),
+        ({"prompt": "q", "chosen": "a"}, "lacks rejected;"),
         ({"query": "", "responses": ["a"], "scores": [1]}, "query is ''"),
         ({"query": "q", "responses": [], "scores": []}, "not empty"),
         ({"query": "q", "responses": ["a", " "], "scores": [1, 2]}, "not empty"),

@@ -70,5 +70,6 @@ def test_a_journal_is_shown_with_its_newest_numbers():
         assert part in text
     loading = train._status("mine", journal | {"state": "preparing", "what": "the model is ready", "share": 1.0})
     assert "value=" not in loading, "nobody knows how far that is"
+    assert 'value="0.000"' in train._status("mine", journal | {"step": 0, "share": 1.0}), "no step was taken"
     first = training_figure(journal | {"losses": [2.0]}).data[0]
     assert (first.mode, list(first.y)) == ("markers", [2.0]), "a line of one point cannot be seen"
