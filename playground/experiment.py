@@ -83,7 +83,7 @@ def _adapter(playground: Playground, rows: Path, out: Path, steps: int, watch: P
 
 def _answers(playground: Playground, test: list[str], adapter: str, setting: float, watch: Progress) -> Answers:
     lane = LaneRequest.checked(method="dera", options={"aligned": adapter, "lambda_": setting})
-    found = playground.each([(question, lane, 0) for question in test], TOKENS, watch)
+    found = list(playground.each([(question, lane, 0) for question in test], TOKENS, watch))
     if failed := next((record for record in found if record["error"]), None):
         raise UserError(f"An answer at λ = {setting:g} failed: {failed['error']}")
     tokens = [record["detail"]["tokens"] for record in found]

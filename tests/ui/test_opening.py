@@ -334,3 +334,4 @@ def test_run_that_is_pressed_before_the_lanes_are_drawn_runs(tab, address):
     assert not tab.locator(".lane-controls").count()
     expect(tab.locator(".lane .token").first).to_be_visible()
     expect(tab.locator(".opening")).to_be_hidden()
+    tab.unroute_all(behavior="ignoreErrors")
