@@ -29,8 +29,22 @@ def page(tab, address):
     return tab
 
 
+_REST = """() => new Promise(rested => {
+  let timer = setTimeout(rested, 600);
+  new MutationObserver(() => { clearTimeout(timer); timer = setTimeout(rested, 600); })
+    .observe(document.querySelector('#lane-row'), {childList: true, subtree: true});
+})"""
+
+
+def settle(page):
+    """Wait until the lanes' controls are drawn for the last time: they are drawn again for each thing that changed, and
+    Gradio loses an event of controls that are being replaced."""
+    page.evaluate(_REST)
+
+
 def open_lanes(page):
     """Unfold the controls of all lanes."""
+    settle(page)
     folded = page.locator(".lane-controls > .label-wrap:not(.open)")
     while folded.count():
         folded.first.click()
@@ -546,6 +560,7 @@ def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(pag
     mixed = page.locator(".lane").nth(1)
     mixed.get_by_role("button", name="Keep λ = 0.7 as a model").click()
     expect(page.get_by_text(f"{kept} is now in every list")).to_be_visible()
+    settle(page)
     field = lanes.nth(0).get_by_label("Model")
     pick(page, field, kept)
     expect(lanes.nth(1).locator("input[type=number]").first).to_have_value("0.7")
@@ -570,6 +585,7 @@ def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(pag
     page.get_by_role("tab", name="Compare").click()
     page.locator("#kept .token-remove").first.click()
     expect(page.locator("#kept")).to_be_hidden()
+    settle(page)
     expect(field).to_have_value(kept)
     lanes.nth(1).get_by_role("button", name="More options").click()
     lanes.nth(1).get_by_label("Aligned model").click()
