@@ -321,6 +321,9 @@ def test_the_owner_tab_asks_for_its_token(tiny_catalogue, tmp_path, given):
         assert voters[0][:3] == [arena.voter("me"), 1, "100.0%"]
         assert snapshots.startswith("Votes are on this server's disk only.")
         assert arena.voter("me") in Path(tab.export_voter(wanted, arena.voter("me"))).read_text()
+        assert Path(tab._saver("trl", "jsonl")(wanted, "", "")).read_text().count("\n") == 1
+        with pytest.raises(UserError, match="None of these 1 votes fits: a kto file holds ties"):
+            tab._saver("kto", "jsonl")(wanted, "", "")
         with pytest.raises(UserError, match="reason"):
             tab.hide(wanted, name, " ", True)
         tab.hide(wanted, f" {name} ", "spam", True)

@@ -40,7 +40,7 @@ class DeraOptions(Sampling):
     schedule: str = Field(
         "",
         max_length=400,
-        title="λ schedule",
+        title="λ by token",
         description="Another λ for ranges of tokens, such as 1-8:0.2 20-:1.5; all other tokens use λ",
     )
 

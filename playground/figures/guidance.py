@@ -31,6 +31,7 @@ def guidance_figure(bars: Sequence[Bar], title: str) -> go.Figure:
                 "symmetric": False,
                 "array": [bar.high - bar.mean for bar in bars],
                 "arrayminus": [bar.mean - bar.low for bar in bars],
+                "color": GREY,
             },
         )
     )

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from playground.figures.style import finished
+from playground.figures.style import GREY, finished
 
 
 def ranking_figure(methods: list[dict[str, Any]], colours: list[str]) -> go.Figure:
@@ -31,6 +31,7 @@ def ranking_figure(methods: list[dict[str, Any]], colours: list[str]) -> go.Figu
                 "symmetric": False,
                 "array": [m["high"] - m["strength"] for m in methods],
                 "arrayminus": [m["strength"] - m["low"] for m in methods],
+                "color": GREY,
             },
         ),
         row=1,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a8699"
-_NOT_NEEDED = ["zoom", "pan", "select", "lasso", "zoomIn", "zoomOut", "autoScale", "resetScale", "toImage"]
 
 
 def finished(figure: go.Figure, height: int, legend: bool = False) -> go.Figure:
@@ -17,7 +16,6 @@ def finished(figure: go.Figure, height: int, legend: bool = False) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": GREY},
-        modebar={"remove": _NOT_NEEDED},
     )
     figure.update_annotations(font_size=13)  # of titles above pictures: a phone is narrow
     figure.update_xaxes(gridcolor="rgba(122,134,153,.25)", zerolinecolor="rgba(122,134,153,.25)")

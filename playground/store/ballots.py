@@ -22,6 +22,8 @@ from playground.jsonl import as_lines
 from playground.store.votes import CHOICES, FIELDS, JSON_FIELDS, REASONS, WAYS
 
 FORMATS = ("rrhf", "trl", "kto", "csv", "parquet")
+HOLDS = {"rrhf": "votes for A or B", "trl": "votes for A or B", "kto": "ties and votes for “both bad”"}
+"""What formats hold that do not hold all votes."""
 NOT_STATED = "not stated"
 LARGEST = 4 << 20
 """Bytes of one vote, as JSON."""

@@ -49,7 +49,7 @@ function dial(value, given) {
     'aria-valuenow': Math.round(100 * share),
     'aria-valuetext': `${percent}, threshold ${Math.round(100 * least)} %` };
   for (const [name, what] of Object.entries(words)) meter.setAttribute(name, what);
-  meter.append(part('p', '', known ? 'of answers at this score are right' : 'e to the power of the score; not calibrated'));
+  meter.append(part('p', '', known ? 'of answers with about this score are right' : 'e to the power of the score; not calibrated'));
   return meter;
 }
 

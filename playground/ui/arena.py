@@ -82,10 +82,10 @@ class ArenaTab:
             with gr.Row():
                 categories = sorted({p.category for p in arena.spec.prompts} | {"own"})
                 self.category = gr.Dropdown(
-                    [("all prompts", ""), *categories], value="", label="Category of prompts", min_width=140
+                    [("all prompts", ""), *categories], value="", label="Category of prompts", min_width=190
                 )
                 self.reason = gr.Dropdown(
-                    [("any reason", ""), *REASONS], value="", label="Reason of votes", min_width=140
+                    [("any reason", ""), *REASONS], value="", label="Reason of votes", min_width=190
                 )
                 self.adjust = gr.CheckboxGroup(
                     list(COVARIATES), label="Adjust for differences in", min_width=200, elem_id="adjust"

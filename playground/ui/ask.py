@@ -270,6 +270,6 @@ def _in_words(at: Point | None, source: str) -> str:
     if at is None:
         return f"No score was so high ({source}): at this threshold nothing is answered."
     return (
-        f"At this threshold **{100 * at.coverage:.0f} %** of the questions are answered, "
-        f"**{100 * at.accuracy:.0f} %** of these correctly ({source})."
+        f"At this threshold **{100 * at.coverage:.0f} %** of the questions are answered: those with this score or a "
+        f"higher one. **{100 * at.accuracy:.0f} %** of all these answers are right ({source})."
     )

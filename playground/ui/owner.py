@@ -12,7 +12,7 @@ import gradio as gr
 
 from playground.arena import Arena
 from playground.errors import UserError
-from playground.store.ballots import write_votes
+from playground.store.ballots import HOLDS, write_votes
 from playground.store.hub import push_votes
 from playground.ui.errors import asked, in_words
 
@@ -205,7 +205,10 @@ class OwnerTab:
         def save(token: str, method: str, since: str) -> str:
             self.check(token)
             rows = self.arena.votes.rows(method or None, (since or "").strip() or None)
-            return _file(f"votes-{form}.{ending}", write_votes(rows, form, self.settings.votes_licence))
+            written = write_votes(rows, form, self.settings.votes_licence)
+            if not written:
+                raise UserError(f"None of these {len(rows)} votes fits: a {form} file holds {HOLDS[form]}.")
+            return _file(f"votes-{form}.{ending}", written)
 
         return save
 
