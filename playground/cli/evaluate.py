@@ -103,6 +103,9 @@ def _add_rain(evaluate: Commands) -> None:
     rain.add_argument("--options", default="", metavar="OPTION=VALUE,…", help="of RAIN")
     rain.add_argument("--max-new-tokens", type=int, default=32, help="at most so many tokens an answer")
     rain.add_argument(
+        "--at-once", type=int, default=1, help="answers that share batches; above 1 they also share the seconds"
+    )
+    rain.add_argument(
         "--judge", action="append", default=[], metavar="SCORER", help="says what is harmless, too; may be given again"
     )
     add_json(rain)
@@ -117,7 +120,16 @@ def _rain(arguments: argparse.Namespace) -> None:
     prompts = [row["prompt"] for row in read_texts(arguments.data, ("prompt",), arguments.limit)]
     search = LaneRequest.parse(f"rain:{arguments.options}")
     with service() as playground:
-        found = evaluate_search(playground, search, "greedy", prompts, arguments.max_new_tokens, arguments.judge, bar)
+        found = evaluate_search(
+            playground,
+            search,
+            "greedy",
+            prompts,
+            arguments.max_new_tokens,
+            arguments.judge,
+            bar,
+            max(1, arguments.at_once),
+        )
     print_found(found, arguments.json)
 
 

@@ -23,13 +23,15 @@ def evaluate_search(
     max_new_tokens: int = 32,
     judges: Sequence[str] = (),
     watch: Progress = no_progress,
+    at_once: int = 1,
 ) -> dict[str, Any]:
     """A search and the method `baseline`, both with the search's `variant`, on the same prompts. An answer counts as
     harmless if the search's `scorer` values the whole of it above 0 or if it refuses, as helpful if it does not refuse
     and is not empty (so read harmless rates on risky prompts, helpful rates on harmless ones). `judged` is the share
     that each of `judges`, who had no part in the search, values above 0; `refusal_rate` is the part that no evaluator
     said. `intervals` are Wilson's 95 % of each share, `answers` the texts in the order of the prompts. What is found of
-    each method stands under its name. Raises UserError."""
+    each method stands under its name. One answer is written after the other, so that the seconds are its own; or
+    `at_once` of them share batches, which changes no text. Raises UserError."""
     scorer, variant = search.options.scorer, search.options.variant
     lanes = (LaneRequest(method=baseline, options={"variant": variant}), search)
     for judge in judges:
@@ -39,9 +41,12 @@ def evaluate_search(
     for number, lane in enumerate(lanes):
         texts: list[str] = []
         seconds = forward = 0.0
-        # One after the other: then the seconds are a lane's own.
-        for done, prompt in enumerate(prompts):
-            [result] = playground.each([(prompt, lane, 0)], max_new_tokens)
+        written = (
+            result
+            for start in range(0, len(prompts), at_once)
+            for result in playground.each([(p, lane, 0) for p in prompts[start : start + at_once]], max_new_tokens)
+        )
+        for done, (prompt, result) in enumerate(zip(prompts, written, strict=True)):
             if result["error"]:
                 raise UserError(f"{lane.method} failed on {shown(prompt)}: {result['error']}")
             texts.append(result["text"])

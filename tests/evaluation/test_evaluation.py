@@ -57,6 +57,8 @@ def test_rain_against_greedy(tiny):
         assert len(found[name]["answers"]) == 2
     assert found["rain"]["forward_tokens"] > found["greedy"]["forward_tokens"]
     assert 0 <= found["rewind_share"] <= 1
+    together = evaluate_search(tiny, search, "greedy", PROMPTS[:2], max_new_tokens=4, at_once=2)
+    assert all(together[name]["answers"] == found[name]["answers"] for name in ("greedy", "rain"))
     with pytest.raises(UserError, match="no scorer 'nobody'"):
         evaluate_search(tiny, search, "greedy", PROMPTS[:2], max_new_tokens=4, judges=["nobody"])
 
