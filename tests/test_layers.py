@@ -114,6 +114,7 @@ NAMES_METHODS = (
     "experiment",
     "training",
     "evaluation/aspire",
+    "evaluation/attack",
     "evaluation/frontier",
     "evaluation/guidance",
     "cli/evaluate",

@@ -15,7 +15,17 @@ from playground.errors import UserError
 def add(commands: Commands) -> None:
     """Declare the commands of this file."""
     evaluate = group(commands, "evaluate", "measure over files")
-    for add_one in (_add_dera, _add_rrhf, _add_rain, _add_judges, _add_refusals, _add_aspire, _add_ivg, _add_frontier):
+    for add_one in (
+        _add_dera,
+        _add_rrhf,
+        _add_rain,
+        _add_judges,
+        _add_refusals,
+        _add_aspire,
+        _add_ivg,
+        _add_frontier,
+        _add_attack,
+    ):
         add_one(evaluate)
     _add_calibration(group(commands, "calibrate", "choose a threshold on questions with known answers"))
 
@@ -390,6 +400,54 @@ def _frontier(arguments: argparse.Namespace) -> None:
         print(
             f"λ {point['share']:<4g} {point['method']:<10} harmless {point['harmless_rate']:.1%}  "
             f"helpful {point['helpful_rate']:.1%}  {point['forward_tokens']:.0f} forward tokens"
+        )
+
+
+def _add_attack(evaluate: Commands) -> None:
+    attack = command(
+        evaluate,
+        "attack",
+        _attack,
+        "search suffixes that make the aligned model comply, and put them to every method",
+        "evaluate attack --data HARMFUL.jsonl --limit 20 --suffixes SUFFIXES.jsonl --json   # success without and with",
+    )
+    attack.add_argument("--data", required=True, type=Path, help='JSON Lines with "prompt" and "target"')
+    add_limit(attack)
+    attack.add_argument(
+        "--suffixes", required=True, type=Path, help="the file of suffixes; those that it lacks are searched"
+    )
+    attack.add_argument("--steps", type=int, default=40, help="of the search for one suffix, at most")
+    attack.add_argument("--candidates", type=int, default=32, help="suffixes that a step tries")
+    attack.add_argument("--budget", type=int, default=2000, help="forward tokens that RAIN may take for an answer")
+    attack.add_argument(
+        "--judge", metavar="SCORER", default="harmless_judge", help="says what is harmless; guides nothing"
+    )
+    attack.add_argument("--max-new-tokens", type=int, default=24, help="at most so many tokens an answer")
+    add_json(attack)
+
+
+def _attack(arguments: argparse.Namespace) -> None:
+    from playground.evaluation.attack import attacked_model, evaluate_attack, search_suffixes
+    from playground.evaluation.suffix import Effort
+    from playground.jsonl import read_texts
+    from playground.models.fetch import bar
+    from playground.settings import Settings
+
+    _refuse_below_one(arguments, "limit", "steps", "candidates", "budget", "max_new_tokens")
+    rows = read_texts(arguments.data, ("prompt", "target"), arguments.limit)
+    effort = Effort(steps=arguments.steps, candidates=arguments.candidates)
+    suffixes = search_suffixes(lambda: attacked_model(Settings(), bar), rows, arguments.suffixes, effort, bar)
+    with service() as playground:
+        found = evaluate_attack(playground, suffixes, arguments.budget, arguments.max_new_tokens, arguments.judge, bar)
+    if arguments.json:
+        print(json.dumps(found))
+        return
+    print(f"{found['n']} requests, judged by {found['judge']}")
+    for method in found["methods"]:
+        plain, attacked = method["plain"], method["attacked"]
+        print(
+            f"{method['method']:<8} success {plain['success_rate']:.1%} plain, {attacked['success_rate']:.1%} attacked "
+            f"{attacked['forward_tokens']:.0f} forward tokens"
         )
 
 
