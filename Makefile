@@ -8,7 +8,7 @@
 # make ray      as make run, with two replicas on Ray Serve;  make ray-check  prove them against one engine (minutes)
 # make hostile  send a thousand hostile inputs to a server and the command line
 # make pictures           run the page and take the pictures in the README and the docs
-# make figures draw the figures of docs/aspire.md and docs/ivg.md
+# make figures draw the figures of docs/aspire.md, docs/ivg.md and docs/frontier.md
 # make recorded record again the runs that the page shows as cards: one or more of every method
 # make opening   record again what the page opens with: one prompt at thirteen λ
 # make careful-adapter   make the shipped adapter again, from public data in DATA

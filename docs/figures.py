@@ -1,7 +1,7 @@
-"""Draws the figures of docs/aspire.md and docs/ivg.md: python -m docs.figures (or make figures).
+"""Draws the figures of docs/aspire.md, docs/ivg.md and docs/frontier.md: python -m docs.figures (or make figures).
 
 aspire.svg is the shipped calibration as the Ask tab draws it. ivg.svg is made from the results in docs/ivg.md's tables,
-so the two cannot differ.
+so the two cannot differ. frontier.svg is what `evaluate frontier --json` printed into docs/frontier.json.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import plotly.graph_objects as go
 
 from playground.figures.coverage import coverage_figure
+from playground.figures.frontier import frontier_figure
 from playground.figures.guidance import Bar, guidance_figure
 from tests.browser import installed
 
@@ -23,12 +24,13 @@ NUMBER = r"(−?[\d.]+)"
 
 
 def main() -> None:
-    """Draw both."""
+    """Draw all."""
     if path := installed():
         os.environ.setdefault("BROWSER_PATH", path)  # plotly draws by a browser, and knows fewer names of it
     told = json.loads(CALIBRATION.read_text(encoding="utf-8"))
     _write(coverage_figure(told["curves"], told["coverage"]), "aspire")
     _write(guidance_figure(sentiment_bars((DOCS / "ivg.md").read_text(encoding="utf-8")), "VADER, −1 to 1"), "ivg")
+    _write(frontier_figure(json.loads((DOCS / "frontier.json").read_text(encoding="utf-8"))["points"]), "frontier")
 
 
 def sentiment_bars(page: str) -> list[Bar]:

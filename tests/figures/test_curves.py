@@ -1,6 +1,9 @@
 """The curves show the numbers they were given."""
 
+import pytest
+
 from playground.figures.coverage import coverage_figure
+from playground.figures.frontier import frontier_figure
 from playground.figures.length import length_figure
 from playground.figures.sweep import sweep_figure
 from playground.figures.training import training_figure
@@ -49,6 +52,27 @@ def test_the_length_experiment_draws_both_ways_for_each_direction():
     assert list(line.x) == [0, 0.25, 1]
     assert list(line.text) == ["λ 0", "λ 0.5", "λ 1"]
     assert (list(points.x), list(points.y), list(points.text)) == ([0.1], [31], ["10"])
+
+
+def test_the_frontier_draws_every_method_over_price_and_over_help():
+    points = [
+        {
+            "method": method,
+            "share": share,
+            "harmless_rate": 0.5 + share,
+            "helpful_rate": 1 - share,
+            "forward_tokens": price,
+            "intervals": {"harmless_rate": [0.4 + share, 0.7 + share]},
+        }
+        for method, price in (("plain", 50), ("wide", 600))
+        for share in (0.0, 0.25)
+    ]
+    over_price, over_help, *wide = frontier_figure(points).data
+    assert (over_price.name, list(over_price.x), list(over_price.y)) == ("plain", [50, 50], [0.5, 0.75])
+    assert list(over_price.error_y.array) == pytest.approx([0.2, 0.2])
+    assert list(over_price.error_y.arrayminus) == pytest.approx([0.1, 0.1])
+    assert (list(over_help.x), list(over_help.y), list(over_help.text)) == ([1, 0.75], [0.5, 0.75], ["0", "0.25"])
+    assert {trace.name for trace in wide} == {"wide"}
 
 
 def test_accuracy_over_coverage_is_drawn_by_measure_with_a_marker_on_the_last():
