@@ -25,3 +25,9 @@ new MutationObserver(changes => {
   for (const node of document.querySelectorAll('#board .board, #lanes > .lane-controls')) grown.observe(node);
   join();
 }).observe(document.documentElement, { childList: true, subtree: true });
+// On a phone lanes stand below one another: one that is unfolded folds the others, so that the answers stay near.
+document.addEventListener('click', event => {
+  const head = event.target.closest('#lanes > .lane-controls > .label-wrap:not(.open)');
+  if (!head || !matchMedia('(max-width: 640px)').matches) return;
+  for (const other of document.querySelectorAll('#lanes > .lane-controls > .label-wrap.open')) other.click();
+}, true);

@@ -160,6 +160,8 @@ def test_a_run_clears_the_board_at_once_and_nothing_below_jumps(page):
     expect(page.get_by_text("The lanes begin …")).to_be_visible()
     expect(page.locator(".opening")).to_be_hidden()
     expect(page.locator("#stop")).to_be_visible()
+    phone = page.viewport_size["width"] == SIZES[1][0]
+    expect(page.locator("#run")).to_be_visible(visible=not phone)
     assert page.evaluate(below) == pytest.approx(before, abs=1)
     for route in held:
         route.continue_()
@@ -189,6 +191,17 @@ def test_examples_have_tags_of_their_kinds_and_lanes_stand_under_their_controls(
     for controls, lane in zip(page.locator(".lane-controls").all(), page.locator(".lane").all(), strict=True):
         above, below = controls.bounding_box(), lane.bounding_box()
         assert (above["x"], above["width"]) == pytest.approx((below["x"], below["width"]), abs=1)
+
+
+def test_on_a_phone_one_lane_is_unfolded_at_a_time(page):
+    phone = page.viewport_size["width"] == SIZES[1][0]
+    heads = page.locator(".lane-controls > .label-wrap")
+    for at in (0, 1, 0) if phone else (0, 1):
+        heads.nth(at).click()
+        expect(heads.nth(at)).to_have_class(re.compile(r"\bopen\b"))
+        expect(page.locator(".lane-controls > .label-wrap.open")).to_have_count(1 if phone else at + 1)
+    heads.nth(0).click()
+    expect(page.locator(".lane-controls > .label-wrap.open")).to_have_count(0 if phone else 1)
 
 
 def test_a_list_closes_when_the_focus_goes_on_and_by_escape(page):
