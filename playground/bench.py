@@ -530,7 +530,7 @@ def openai() -> dict[str, Any]:
 def _first_token(playground: Playground, prompt: str) -> float:
     began = time.perf_counter()
     run = playground.start(_request(prompt, ["greedy"], 8))
-    for _ in run.watch(0):
+    for _ in run.watch(lambda: 0):
         if run.result()["lanes"][0]["token_ids"]:
             break
     seconds = time.perf_counter() - began

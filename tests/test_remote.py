@@ -173,7 +173,7 @@ def test_a_stopped_lane_keeps_what_it_has_also_if_its_replica_dies(far, request_
     for deaths in ([], [2]):
         far.backend.link.deaths = deaths
         run = far.start(request_of("sample", max_new_tokens=1500))
-        for _ in run.watch(0.01):
+        for _ in run.watch(lambda: 0.01):
             if run.result()["lanes"][0]["token_ids"]:
                 run.stop()
         [lane] = far.open_run(run.id)["lanes"]

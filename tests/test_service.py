@@ -48,7 +48,7 @@ def test_costs_are_counted_as_if_alone(tiny, request_of):
 
 def test_a_stopped_run_keeps_what_is_there_and_is_saved(tiny, request_of):
     run = tiny.start(request_of("sample", "best_of_n:n=4", "dera:lambda_=0.5", max_new_tokens=1500))
-    for _ in run.watch(0.01):
+    for _ in run.watch(lambda: 0.01):
         if all((lane.answer and len(lane.answer.token_ids) >= 3) or lane.status == "done" for lane in run.lanes):
             break
     tiny.stop(run.id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -207,13 +206,13 @@ class Run:
             return "failed"
         return "stopped" if "stopped" in states else "done"
 
-    def watch(self, period: float) -> Iterator[None]:
-        """Yield at most every `period` seconds while things change, and once more at the end."""
+    def watch(self, period: Callable[[], float]) -> Iterator[None]:
+        """Yield while things change, with so many seconds between two, and once more at the end."""
         while not self.over:
             self._changed.wait(1.0)
             self._changed.clear()
             yield
-            time.sleep(period)
+            self._over.wait(period())
         yield
 
     def wait(self, timeout: float | None = None) -> None:

@@ -7,7 +7,7 @@ const OPENING = 'opening';
 let stood = 0;             // px: what `measure` found last
 let shownPrompt = '';
 let awaited = null;        // the lane that was asked to go on: the next run is this one with a branch beside it
-const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed' };
+const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 'stopped', failed: 'failed', left: 'goes on elsewhere' };
 const COSTS = [['generated', 'tokens written', 'Generated tokens: all that were drawn, those of discarded texts too'],
   ['forward', 'tokens computed', 'Forward tokens: all that were put through a model, prompts included'], ['seconds', 'seconds', 'From the first step to the end'],
   ['speed', 'tokens/s', 'Tokens written per second']];
@@ -30,7 +30,7 @@ function newLane() {
     given: make('p', 'given-key'), decision: make('div', 'decision'),
     scrub: make('div', 'scrub'), price: make('dl', 'price'), look: make('div', 'look'), curves: make('div', 'curves'),
     candidates: make('details', 'candidates'),
-    count: 0, figures: {}, pieces: [] };
+    count: 0, figures: {}, pieces: [], follows: true };
   lane.state.setAttribute('role', 'status');
   head.append(lane.title, lane.options, lane.state);
   lane.text.tabIndex = 0;
@@ -55,6 +55,7 @@ function newLane() {
     lane.scrub, lane.price, lane.candidates);
   lane.text.addEventListener('click', e => { const t = e.target.closest('.token'); if (t) look(lane, +t.dataset.at); });
   lane.text.addEventListener('keydown', e => step(e, lane));
+  lane.text.addEventListener('scroll', () => { lane.follows = lane.text.scrollHeight - lane.text.scrollTop - lane.text.clientHeight < 30; });
   return lane;
 }
 
@@ -221,8 +222,7 @@ const visible = text => text.replace(/ /g, '·').replace(/\n/g, '⏎') || '⟨en
 
 function drawTokens(lane, data) {
   const same = data.pieces.length >= lane.count && lane.pieces.every((p, i) => p === data.pieces[i]);
-  if (!same) { lane.text.replaceChildren(); lane.count = 0; lane.pieces = []; close(lane); }
-  const atEnd = lane.text.scrollHeight - lane.text.scrollTop - lane.text.clientHeight < 30;
+  if (!same) { lane.text.replaceChildren(); lane.count = 0; lane.pieces = []; lane.follows = true; close(lane); }
   const full = data.colour ? data.colour.full : 1, known = data.fork?.at ?? 0;
   const fresh = document.createDocumentFragment();
   for (let i = lane.count; i < data.pieces.length; i++) {
@@ -243,8 +243,11 @@ function drawTokens(lane, data) {
   lane.text.append(fresh);
   lane.count = data.pieces.length;
   lane.pieces = data.pieces.slice();
-  if (atEnd) lane.text.scrollTop = lane.text.scrollHeight;
 }
+
+// Long answers scroll along, if nobody has scrolled back. All at once, and behind all changes: every question for a height
+// lets the browser lay out everything.
+function scrollAlong() { for (const { text, follows } of lanes) if (follows) text.scrollTop = text.scrollHeight; }
 
 // The part of an answer that the lane had to begin with.
 function givenWords(data) {
@@ -466,8 +469,8 @@ function draw() {
   const value = props.value;
   if (!board()) return;
   const after = element.querySelector('.after'), opening = element.querySelector('.opening');
-  const asked = new URLSearchParams(window.location.search).has('run');
-  measure();
+  const asked = Boolean(new URLSearchParams(window.location.search).get('run'));
+  if (!value?.lanes) measure();
   opening.hidden = !value?.opening || asked;
   const ended = value?.lanes ? value.status !== 'running' : Boolean(value?.opening && !asked);
   after.hidden = !ended && !value?.lanes && !value?.queued && !value?.loading;
@@ -482,6 +485,7 @@ function draw() {
   if (!value?.lanes) return drawNote('The answers appear here, side by side. Press Run.');
   if (value.run !== shownRun || lanes.length !== value.lanes.length || !board().contains(lanes[0]?.root)) show(value);
   value.lanes.forEach((data, i) => drawLane(lanes[i], data));
+  scrollAlong();
   if (value.status !== 'running') board().style.minHeight = '';
 }
 

@@ -42,7 +42,10 @@ from playground.ui.lanes import (
 from playground.ui.opening import opening
 from playground.ui.sessions import Sessions, place_in_words
 
-UPDATE_SECONDS = 0.08
+UPDATE_SECONDS, LONGEST_UPDATE_SECONDS = 0.08, 1.5
+LIGHT = 250
+"""Tokens of all lanes that a page draws without effort. It lays out whole answers each time, so longer ones come in
+larger steps: else a page with a thousand tokens no longer answers to its buttons."""
 """Time between two updates of the browser: about 12 a second."""
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
@@ -384,8 +387,10 @@ class CompareTab:
             if ticket.stopped:
                 return
             run = ticket.hold(self.playground.start(wanted, origin, owner=ticket.person, continuation=continuation))
-            for _ in run.watch(UPDATE_SECONDS):
-                yield snapshot(run.result()), gr.skip()
+            board = snapshot(run.result())
+            for _ in run.watch(lambda: pace(board)):
+                board = snapshot(run.result())
+                yield board, gr.skip()
             if run.notice:
                 gr.Warning(html.escape(run.notice), duration=None)
             yield _shown(run.result())
@@ -393,8 +398,8 @@ class CompareTab:
     def go_on(self, request: gr.Request, event: gr.EventData, visitor: str) -> Iterator[tuple]:
         """Add a lane that goes on from a place in another one: the same tokens up to there, then another token, another
         setting of its dial, or both. The other lanes stay; the page's controls become those of all."""
-        self.sessions.stop(request.session_hash)
         run = self.playground.ended_run(str(asked(event).get("run")))
+        self.sessions.stop(request.session_hash)
         continuation, lane = continued(run, asked(event), self.playground.open_run)
         again = RunRequest.checked(
             **{name: run[name] for name in ("prompt", "system", "earlier", "seed", "max_new_tokens", "stop")},
@@ -441,8 +446,8 @@ class CompareTab:
         return prompt, lanes or gr.skip()
 
     def stop(self, request: gr.Request) -> None:
-        """Stop what this page runs: Stop was pressed, or the page was closed."""
-        self.sessions.stop(request.session_hash)
+        """Stop what this page runs, or let it follow nobody's run: Stop was pressed, or the page was closed."""
+        self.sessions.stop(request.session_hash, by_hand=True)
 
     def _candidates(self, run_id: Any, lane: Any, at: Any) -> dict[str, Any] | None:
         """The record of one token of a lane's answer, or None if there is none."""
@@ -473,18 +478,20 @@ class CompareTab:
         except UserError:
             return ""
 
-    def open(self, run_id: str) -> Iterator[tuple]:
-        """Values that show a run, in the order of `shown`; of one that still goes on, until it has ended. Raises
-        UserError."""
+    def open(self, run_id: str, request: gr.Request) -> Iterator[tuple]:
+        """Values that show a run, in the order of `shown`; of one that still goes on, until it has ended, or until this
+        page runs something itself or presses Stop. Raises UserError."""
         run = self.playground.open_run(run_id)
         lanes = [recorded_lane(lane) for lane in run["lanes"]]
         if gone := {lane["method"] for lane in run["lanes"]} - set(DECODERS):
             gr.Warning(f"This server does not have the method {shown(', '.join(gone))}; what it wrote is shown.")
         yield *_controls(run, lanes), *_shown(run)
-        while run["status"] == "running":
-            time.sleep(REOPENED_SECONDS)
-            run = self.playground.open_run(run_id)
-            yield *([gr.skip()] * 6), *_shown(run)
+        with self.sessions.watch(request.session_hash) as watch:
+            while run["status"] == "running" and not watch.over.wait(REOPENED_SECONDS):
+                run = self.playground.open_run(run_id)
+                yield *([gr.skip()] * 6), *_shown(run)
+            if run["status"] == "running" and watch.by_hand:
+                yield *([gr.skip()] * 6), left(snapshot(run)), gr.skip()
 
     @property
     def shown(self) -> list[gr.components.Component]:
@@ -513,6 +520,18 @@ def _shown(run: RunRecord) -> tuple:
     """(board, figure) of a run."""
     drawn = snapshot(run)
     return drawn, price_figure(drawn["lanes"])
+
+
+def pace(board: dict[str, Any]) -> float:
+    """Seconds from this state of a board to the next one."""
+    tokens = sum(len(lane["pieces"]) for lane in board["lanes"])
+    return min(LONGEST_UPDATE_SECONDS, UPDATE_SECONDS * max(1, tokens / LIGHT))
+
+
+def left(board: dict[str, Any]) -> dict[str, Any]:
+    """A board whose run goes on, but is no longer followed."""
+    lanes = [lane | {"status": "left"} if lane["status"] in ("waiting", "writing") else lane for lane in board["lanes"]]
+    return board | {"status": "left", "lanes": lanes}
 
 
 def compare_endpoint(playground: Playground, sessions: Sessions):
@@ -548,7 +567,7 @@ def compare_endpoint(playground: Playground, sessions: Sessions):
             ticket.wait()
             if partial:
                 run = ticket.hold(playground.start(wanted, owner=ticket.person))
-                for _ in run.watch(PARTIAL_SECONDS):
+                for _ in run.watch(lambda: PARTIAL_SECONDS):
                     yield _without_details(run.result())
                 result = run.result()
             else:

@@ -18,10 +18,18 @@ function join() {
   });
 }
 // Both are replaced again and again, and grow.
-const grown = new ResizeObserver(join);
+let known = '';
+const grown = new ResizeObserver(() => {
+  // An answer that grows moves nothing, and to look where things stand lets the browser lay out everything.
+  const sizes = [...document.querySelectorAll('#lanes > .lane-controls')].map(head => head.offsetHeight);
+  const now = `${sizes} ${document.querySelector('#board .board')?.offsetWidth}`;
+  if (now !== known) join();
+  known = now;
+});
 new MutationObserver(changes => {
   if (!changes.some(change => change.target.closest('#lane-row') || change.target.matches('#board, #board .board'))) return;
   grown.disconnect();
+  known = '';
   for (const node of document.querySelectorAll('#board .board, #lanes > .lane-controls')) grown.observe(node);
   join();
 }).observe(document.documentElement, { childList: true, subtree: true });

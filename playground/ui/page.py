@@ -162,7 +162,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         @in_words
         def open_from_address(request: gr.Request):
             if run_id := request.query_params.get("run"):
-                yield from compare.open(run_id)
+                yield from compare.open(run_id, request)
             else:
                 yield tuple(gr.skip() for _ in compare.shown)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import secrets
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import gradio as gr
 
@@ -80,12 +82,22 @@ def place_in_words(before: int) -> str:
     return f"{before} {'run is' if before == 1 else 'runs are'} before yours; it begins by itself."
 
 
+@dataclass
+class Watch:
+    """A page that follows a run which it did not begin."""
+
+    over: threading.Event = field(default_factory=threading.Event)
+    by_hand: bool = False
+    """Whether the person ended it; else something else has taken its place."""
+
+
 class Sessions:
-    """Which runs each page has under way in one tab."""
+    """Which runs each page has under way in one tab, and which it follows."""
 
     def __init__(self, playground: Playground):
         self.playground = playground
         self._tickets: dict[str, set[Ticket]] = {}
+        self._watches: dict[str, Watch] = {}
 
     @contextmanager
     def begin(self, request: gr.Request, lanes: int, tokens: int) -> Iterator[Ticket]:
@@ -106,7 +118,20 @@ class Sessions:
         """Whether nothing has taken the place of this one."""
         return self._tickets.get(ticket.person.session, set()) <= {ticket}
 
-    def stop(self, session: str) -> None:
-        """Stop all that this session runs."""
+    @contextmanager
+    def watch(self, session: str) -> Iterator[Watch]:
+        """Follow a run that goes on without this session, until `stop`."""
+        watch = self._watches[session] = Watch()
+        try:
+            yield watch
+        finally:
+            if self._watches.get(session) is watch:
+                del self._watches[session]
+
+    def stop(self, session: str, by_hand: bool = False) -> None:
+        """Stop all that this session runs, and let it follow nothing."""
         for ticket in list(self._tickets.get(session, ())):
             ticket.stop()
+        if watch := self._watches.get(session):
+            watch.by_hand = by_hand
+            watch.over.set()

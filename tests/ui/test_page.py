@@ -193,6 +193,38 @@ def test_a_run_opens_again_by_its_address(page, address, embedded):
     assert [t.inner_text() for t in page.locator(".lane .text").all()] == texts
 
 
+def test_a_run_that_is_followed_gives_way_to_ones_own_and_to_stop(page, chromium, address):
+    set_length(page, 1024)
+    write(page, "Write a very long story about the sea.")
+    page.wait_for_url(re.compile(r"\?run="))
+    begun(page)
+    context = chromium.new_context()
+    other = context.new_page()
+    other.goto(page.url)
+    begun(other)
+    other.locator("#stop").click()
+    expect(other.locator(".lane .state.left").first).to_have_text("goes on elsewhere")
+    expect(other.locator(".lane .state.writing")).to_have_count(0)
+    begun(page, page.locator(".lane .token").count() + 4)
+    other.reload()
+    begun(other)
+    set_length(other, 8)
+    write(other, "Name three colours.")
+    expect(other.locator(".lane .state.done")).to_have_count(2)
+    own = [text.inner_text() for text in other.locator(".lane .text").all()]
+    other.wait_for_timeout(1500)
+    assert [text.inner_text() for text in other.locator(".lane .text").all()] == own, "the other run has not come back"
+    expect(page.locator(".lane .state.writing").first).to_be_visible()
+    context.close()
+    # A branch beside lanes that still write would end them.
+    token = page.locator(".lane").first.locator(".token").nth(2)
+    token.click()
+    page.locator(".lane").first.get_by_role("button", name=re.compile("^Use")).first.click()
+    expect(page.get_by_text("This run is still going on")).to_be_visible()
+    expect(page.locator(".lane .state.writing").first).to_be_visible()
+    page.locator("#stop").click()
+
+
 def test_hostile_text_is_shown_as_text(page):
     set_length(page, 40)
     write(page, HOSTILE)
@@ -208,6 +240,12 @@ def test_a_hostile_address_is_an_error_in_words(tab, address):
     page.goto(address + "?run=<img src=x onerror=window.hacked=1>")
     expect(page.get_by_text("There is no run")).to_be_visible()
     assert page.evaluate("window.hacked") is None
+
+
+def test_an_address_without_a_run_opens_as_ever(tab, address):
+    tab.goto(address + "?run=")
+    expect(tab.locator(".opening")).to_be_visible()
+    expect(tab.locator(".lane")).to_have_count(2)
 
 
 def test_an_empty_prompt_is_an_error_in_words_and_loses_nothing(page):

@@ -14,6 +14,7 @@ from playground.ui.cards import cards
 from playground.ui.controls import chosen
 from playground.ui.errors import in_words
 from playground.ui.examples import RECORDED
+from playground.ui.compare import LIGHT, LONGEST_UPDATE_SECONDS, UPDATE_SECONDS, pace
 from playground.ui.lanes import (
     MOST_KEPT,
     as_requested,
@@ -268,3 +269,12 @@ def test_the_opening_has_whole_answers_at_thirteen_settings_and_turns_once():
         run, number = lane["place"]
         assert places[run][number]["token_ids"] == lane["ids"]
     assert opening([]) is None
+
+
+def test_long_answers_come_in_larger_steps():
+    def seconds(*tokens):
+        return pace({"lanes": [{"pieces": ["a"] * count} for count in tokens]})
+
+    assert seconds() == seconds(0, 0) == seconds(LIGHT - 1, 1) == UPDATE_SECONDS
+    assert seconds(LIGHT, LIGHT) == 2 * UPDATE_SECONDS
+    assert seconds(100 * LIGHT) == LONGEST_UPDATE_SECONDS

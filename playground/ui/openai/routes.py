@@ -53,7 +53,7 @@ def serve_openai(app: App, playground: Playground, reading: Callable[[str], Abst
         ("/completions", "POST", functools.partial(api.complete, told.Completion, CompletionBody)),
         ("/{rest:path}", None, api.nothing),
     ):
-        methods = [method] if method else ["GET", "POST", "PUT", "PATCH", "DELETE"]
+        methods = [method] if method else ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
         app.add_route(f"{PREFIX}{path}", api.guarded(answer), methods=methods, include_in_schema=False)
     added = app.router.routes[before:]
     app.router.routes[:] = [*added, *app.router.routes[:before]]
@@ -208,7 +208,7 @@ class _Api:
                 choice.run = ticket.hold(self.playground.start(choice.request, owner=person))
                 note()
                 if choice.streams:
-                    for _ in choice.run.watch(UPDATE_SECONDS):
+                    for _ in choice.run.watch(lambda: UPDATE_SECONDS):
                         note()
                 choice.run.wait()
             except Exception as error:
