@@ -11,7 +11,7 @@ const STATES = { waiting: 'waiting', writing: 'writing', done: 'done', stopped: 
 const COSTS = [['generated', 'tokens written', 'Generated tokens: all that were drawn, those of discarded texts too'],
   ['forward', 'tokens computed', 'Forward tokens: all that were put through a model, prompts included'], ['seconds', 'seconds', 'From the first step to the end'],
   ['speed', 'tokens/s', 'Tokens written per second']];
-const STAYS = 'A lane beside this one keeps the tokens before; all lanes stay.';
+const STAYS = 'A lane beside this one keeps the tokens before; all lanes stay, once they have ended.';
 const ENDS = { end: 'end of answer', stop: 'stop string', length: 'hit the length limit', stopped: 'stopped', budget: 'budget spent',
   abstained: 'abstained' };
 

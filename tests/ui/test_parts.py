@@ -11,10 +11,10 @@ from playground.scorers.refusal import refuses
 from playground.store.exchange import read_run, recorded_runs
 from playground.ui.board import snapshot
 from playground.ui.cards import cards
+from playground.ui.compare import LIGHT, LONGEST_UPDATE_SECONDS, UPDATE_SECONDS, pace
 from playground.ui.controls import chosen
 from playground.ui.errors import in_words
 from playground.ui.examples import RECORDED
-from playground.ui.compare import LIGHT, LONGEST_UPDATE_SECONDS, UPDATE_SECONDS, pace
 from playground.ui.lanes import (
     MOST_KEPT,
     as_requested,
