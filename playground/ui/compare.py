@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,7 @@ from playground.errors import UserError, shown
 from playground.figures.price import price_figure
 from playground.models.fetch import no_progress
 from playground.record import RunRecord
-from playground.requests import MAX_LANES, MAX_NEW_TOKENS, LaneRequest, RunRequest
+from playground.requests import MAX_LANES, MAX_NEW_TOKENS, RunRequest
 from playground.service import Continuation, Playground, Ticket, size_of
 from playground.ui.board import Board, snapshot
 from playground.ui.cards import STYLE, cards
@@ -43,14 +42,12 @@ from playground.ui.opening import opening
 from playground.ui.sessions import Sessions, place_in_words
 
 UPDATE_SECONDS, LONGEST_UPDATE_SECONDS = 0.08, 1.5
+"""Time between two updates of the browser, see `pace`."""
 LIGHT = 250
 """Tokens of all lanes that a page draws without effort. It lays out whole answers each time, so longer ones come in
 larger steps: else a page with a thousand tokens no longer answers to its buttons."""
-"""Time between two updates of the browser: about 12 a second."""
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
-PARTIAL_SECONDS = 0.5
-"""The same for clients of the API."""
 
 _TELL = "(...values) => {{ document.dispatchEvent(new Event('{}')); return values; }}"
 """JavaScript that tells the board what happens, and passes on what an event takes."""
@@ -532,65 +529,3 @@ def left(board: dict[str, Any]) -> dict[str, Any]:
     """A board whose run goes on, but is no longer followed."""
     lanes = [lane | {"status": "left"} if lane["status"] in ("waiting", "writing") else lane for lane in board["lanes"]]
     return board | {"status": "left", "lanes": lanes}
-
-
-def compare_endpoint(playground: Playground, sessions: Sessions):
-    """The function behind the API endpoint /compare."""
-
-    def compare(
-        request: gr.Request,
-        prompt: str,
-        lanes: list[Any],
-        seed: int = 0,
-        max_new_tokens: int = 128,
-        system: str = "",
-        stop: list[str] | None = None,
-        earlier: list[list[str]] | None = None,
-        partial: bool = False,
-    ) -> Iterator[dict[str, Any]]:
-        """Run one to six decoding methods on a prompt and return their answers with their costs.
-
-        lanes: each "method:option=value,option=value" or {"method": ..., "options": {...}}. earlier: the turns before
-        the prompt, [the person's words, the model's] each. partial: also give the answers while they are written, with
-        the status "running" and no details. A client that goes away ends its run.
-        """
-        wanted = RunRequest.checked(
-            prompt=prompt,
-            system=system,
-            seed=seed,
-            max_new_tokens=max_new_tokens,
-            stop=stop or [],
-            earlier=earlier or [],
-            lanes=_lanes_of(lanes),
-        )
-        with sessions.begin(request, *size_of(wanted)) as ticket:
-            ticket.wait()
-            if partial:
-                run = ticket.hold(playground.start(wanted, owner=ticket.person))
-                for _ in run.watch(lambda: PARTIAL_SECONDS):
-                    yield _without_details(run.result())
-                result = run.result()
-            else:
-                result = playground.compare(wanted, owner=ticket.person, hold=ticket.hold)
-        yield result  # the place is free by now: a direct call never asks for more
-
-    return in_words(compare, escape=False)
-
-
-def _without_details(run: RunRecord) -> RunRecord:
-    """A run that is cheap to tell again and again: Gradio compares each update with the last one."""
-    return run | {"lanes": [lane | {"detail": {"tokens": []}} for lane in run["lanes"]]}
-
-
-def _lanes_of(lanes: Any) -> list[Any]:
-    """The lanes that an API client gave, strings read. Raises UserError if they are no list."""
-    if isinstance(lanes, str) and lanes.lstrip().startswith("["):
-        try:
-            lanes = json.loads(lanes)
-        except (ValueError, RecursionError):
-            raise UserError(f"lanes is {shown(lanes)}, which is not JSON; give a list of lanes.") from None
-    if isinstance(lanes, str | dict):
-        lanes = [lanes]
-    if not isinstance(lanes, list):
-        raise UserError(f'lanes is {shown(lanes)}; give a list of "method:option=value,option=value" texts.')
-    return [LaneRequest.parse(lane) if isinstance(lane, str) else lane for lane in lanes]

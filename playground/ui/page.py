@@ -32,7 +32,8 @@ from playground.training.jobs import Trainings
 from playground.ui.answers import CANNOT_BE_READ, Page, cannot_be_read
 from playground.ui.arena import ArenaTab, arena_endpoints
 from playground.ui.ask import AskTab
-from playground.ui.compare import CompareTab, compare_endpoint
+from playground.ui.compare import CompareTab
+from playground.ui.endpoint import compare_endpoint
 from playground.ui.errors import in_words
 from playground.ui.examples import tags
 from playground.ui.guard import LARGEST_UPLOAD, Guard, hold_little

@@ -21,7 +21,7 @@ from playground.engine.runner import Runner
 from playground.requests import LaneRequest
 from playground.service import crowd as crowds
 from playground.service.crowd import Limits
-from playground.ui import compare, guard
+from playground.ui import guard
 from playground.ui.openai import asked, routes, told
 from tests.browser import run_beside
 from tests.endurance import call
@@ -357,7 +357,7 @@ def test_a_stop_string_ends_a_stream_as_it_ends_the_whole(client):
 
 
 def test_compare_gives_partial_results_to_those_who_ask(served, monkeypatch):
-    monkeypatch.setattr(compare, "PARTIAL_SECONDS", 0.05)
+    monkeypatch.setattr(endpoint, "PARTIAL_SECONDS", 0.05)
     client = Client(served[1], verbose=False)
     asked_for = {"prompt": "the fox", "lanes": ["greedy"], "max_new_tokens": 300, "api_name": "/compare"}
     *parts, last = client.submit(**asked_for, partial=True)
