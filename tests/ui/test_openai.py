@@ -21,7 +21,7 @@ from playground.engine.runner import Runner
 from playground.requests import LaneRequest
 from playground.service import crowd as crowds
 from playground.service.crowd import Limits
-from playground.ui import guard
+from playground.ui import endpoint, guard
 from playground.ui.openai import asked, routes, told
 from tests.browser import run_beside
 from tests.endurance import call
