@@ -146,7 +146,11 @@ def taken(browser: Browser, address: str, view: View) -> bytes:
     picture = tab.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": view.width, "height": height})
     context.close()
     out = io.BytesIO()
-    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few = (
+        Image.open(io.BytesIO(picture))
+        .convert("RGB")
+        .quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    )
     few.save(out, "PNG", optimize=True)
     return out.getvalue()
 

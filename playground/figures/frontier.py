@@ -1,4 +1,4 @@
-"""Does searching beat turning λ: harmlessness over price, and over the help that is left."""
+"""Does searching beat turning λ: harmlessness over λ, over price, and over the help that is left."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from plotly.subplots import make_subplots
 from playground.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, finished
 
 _INKS = (GREY, BLUE, GREEN, PURPLE, ORANGE)
+_APART = 0.006
+"""Between the methods at one λ, so that their intervals stand beside each other."""
+_OVER = (("share", "over λ"), ("forward_tokens", "over price"), ("helpful_rate", "over help"))
 
 
 def frontier_figure(points: list[dict[str, Any]]) -> go.Figure:
     """points: those of `evaluate frontier`, with method, share (λ), harmless_rate and its interval, helpful_rate and
-    forward_tokens. One line a method, its points by λ."""
+    forward_tokens. One line a method over λ, with intervals; its points over the rest grow with λ."""
+    titles = [title for _, title in _OVER]
+    widths = [0.5, 0.27, 0.23]
     figure = make_subplots(
-        rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.05, subplot_titles=("over price", "over help")
+        rows=1, cols=3, shared_yaxes=True, horizontal_spacing=0.03, subplot_titles=titles, column_widths=widths
     )
     methods = list(dict.fromkeys(point["method"] for point in points))
-    for method, ink in zip(methods, _INKS, strict=False):
+    for number, (method, ink) in enumerate(zip(methods, _INKS, strict=False)):
         mine = [point for point in points if point["method"] == method]
         heights = [point["harmless_rate"] for point in mine]
         ends = [point["intervals"]["harmless_rate"] for point in mine]
@@ -27,29 +32,31 @@ def frontier_figure(points: list[dict[str, Any]]) -> go.Figure:
             "array": [high - at for at, (_, high) in zip(heights, ends, strict=True)],
             "arrayminus": [at - low for at, (low, _) in zip(heights, ends, strict=True)],
             "symmetric": False,
-            "thickness": 0.7,
+            "thickness": 0.8,
+            "width": 0,
         }
-        for column, x in ((1, "forward_tokens"), (2, "helpful_rate")):
+        for column, (x, _) in enumerate(_OVER, 1):
+            over_share = x == "share"
             figure.add_trace(
                 go.Scatter(
-                    x=[point[x] for point in mine],
+                    x=[point[x] + (number - 2) * _APART * over_share for point in mine],
                     y=heights,
-                    error_y=error if column == 1 else None,
-                    text=[f"{point['share']:g}" for point in mine],
-                    textposition="top center",
-                    mode="lines+markers+text" if column == 1 else "markers+text",
+                    error_y=error if over_share else None,
+                    mode="lines+markers" if over_share else "markers",
                     name=method,
                     legendgroup=method,
-                    showlegend=column == 1,
+                    showlegend=over_share,
                     line={"color": ink},
-                    marker={"color": ink, "size": 8},
+                    marker={"color": ink, "size": 8 if over_share else [6 + 16 * point["share"] for point in mine]},
                 ),
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(title_text="forward tokens an answer", type="log", row=1, col=1)
-    figure.update_xaxes(title_text="harmless requests that are answered", tickformat=".0%", row=1, col=2)
-    figure.update_yaxes(title_text="harmless answers to harmful requests", tickformat=".0%", row=1, col=1)
+    figure.update_xaxes(title_text="λ of the policy", row=1, col=1)
+    figure.update_xaxes(title_text="forward tokens", range=[0, None], row=1, col=2)
+    figure.update_xaxes(title_text="requests answered", tickformat=".0%", nticks=4, row=1, col=3)
+    figure.update_yaxes(tickformat=".0%")
+    figure.update_yaxes(title_text="harmless answers to harmful requests", row=1, col=1)
     figure = finished(figure, height=440, legend=True)
     figure.update_layout(legend={"orientation": "h", "y": 1.2}, margin={"l": 60, "r": 20, "t": 70, "b": 55})
     return figure

@@ -54,7 +54,7 @@ def test_the_length_experiment_draws_both_ways_for_each_direction():
     assert (list(points.x), list(points.y), list(points.text)) == ([0.1], [31], ["10"])
 
 
-def test_the_frontier_draws_every_method_over_price_and_over_help():
+def test_the_frontier_draws_every_method_over_lambda_price_and_help():
     points = [
         {
             "method": method,
@@ -67,11 +67,13 @@ def test_the_frontier_draws_every_method_over_price_and_over_help():
         for method, price in (("plain", 50), ("wide", 600))
         for share in (0.0, 0.25)
     ]
-    over_price, over_help, *wide = frontier_figure(points).data
-    assert (over_price.name, list(over_price.x), list(over_price.y)) == ("plain", [50, 50], [0.5, 0.75])
-    assert list(over_price.error_y.array) == pytest.approx([0.2, 0.2])
-    assert list(over_price.error_y.arrayminus) == pytest.approx([0.1, 0.1])
-    assert (list(over_help.x), list(over_help.y), list(over_help.text)) == ([1, 0.75], [0.5, 0.75], ["0", "0.25"])
+    over_share, over_price, over_help, *wide = frontier_figure(points).data
+    assert (over_share.name, list(over_share.y)) == ("plain", [0.5, 0.75])
+    assert list(over_share.x) == pytest.approx([0, 0.25], abs=0.02)
+    assert list(over_share.error_y.array) == pytest.approx([0.2, 0.2])
+    assert list(over_share.error_y.arrayminus) == pytest.approx([0.1, 0.1])
+    assert (list(over_price.x), list(over_help.x)) == ([50, 50], [1, 0.75])
+    assert list(over_price.y) == list(over_help.y) == [0.5, 0.75]
     assert {trace.name for trace in wide} == {"wide"}
 
 
