@@ -438,6 +438,7 @@ function show(value) {
     newLanes(value.run, value.lanes.length);
     board().style.minHeight = `${stood}px`;
   }
+  board().dataset.lanes = value.lanes.length;
   const url = new URL(window.location);
   url.searchParams.set('run', value.run);
   window.history.replaceState(null, '', url);

@@ -193,6 +193,16 @@ def test_examples_have_tags_of_their_kinds_and_lanes_stand_under_their_controls(
         assert (above["x"], above["width"]) == pytest.approx((below["x"], below["width"]), abs=1)
 
 
+def test_no_lane_stands_alone_in_a_second_row(tab, address):
+    tab.set_viewport_size({"width": 1180, "height": 900})
+    tab.goto(address)
+    tab.locator("#recorded a").filter(has_text=RECORDED["film"]).click()
+    for part in (".lane", ".lane-controls"):
+        expect(tab.locator(part)).to_have_count(4)
+        lefts = [round(one.bounding_box()["x"]) for one in tab.locator(part).all()]
+        assert lefts == lefts[:2] * 2 and lefts[0] < lefts[1], part
+
+
 def test_on_a_phone_one_lane_is_unfolded_at_a_time(page):
     phone = page.viewport_size["width"] == SIZES[1][0]
     heads = page.locator(".lane-controls > .label-wrap")
