@@ -17,7 +17,8 @@ from typing import Any
 from peft import PeftModel
 
 from playground.errors import UserError
-from playground.evaluation.guidance import impartial, lanes_of, whole, written_as
+from playground.evaluation.answers import answers
+from playground.evaluation.guidance import impartial, lanes_of, written_as
 from playground.evaluation.search import share_interval
 from playground.evaluation.suffix import Effort, find_suffix
 from playground.jsonl import read_texts
@@ -108,8 +109,7 @@ def evaluate_attack(
         def told(done: float, what: str, number: int = number, title: str = f"{name}, {way}") -> None:
             watch((number + done) / len(asked), f"{title}: {what}")
 
-        written = playground.each([(prompt, lane, 0) for prompt in ways[way]], max_new_tokens, told)
-        found = [whole(record, name) for record in written]
+        found = list(answers(playground, lane, ways[way], max_new_tokens, told))
         texts = [one["text"] for one in found]
         # The judge reads the request alone: a suffix is noise that it was never trained on.
         complies = [value <= 0 for value in playground.scores(judge, list(zip(requests, texts, strict=True)))]

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from playground.errors import UserError
-from playground.evaluation.guidance import impartial, lanes_of, whole, written_as
+from playground.evaluation.answers import answers
+from playground.evaluation.guidance import impartial, lanes_of, written_as
 from playground.evaluation.search import share_interval
 from playground.models.fetch import Progress, no_progress
 from playground.requests import LaneRequest
@@ -86,8 +87,7 @@ def evaluate_frontier(
             watch((number + done) / len(asked), f"{title}: {what}")
 
         playground.engine.forget_openings()
-        written = playground.each([(prompt, lane, 0) for prompt in prompts], max_new_tokens, told)
-        found = [whole(record, name) for record in written]
+        found = list(answers(playground, lane, prompts, max_new_tokens, told))
         texts = [one["text"] for one in found]
         values = playground.scores(judge, list(zip(harmful, texts[: len(harmful)], strict=True)))
         good = [value > 0 for value in values]

@@ -7,7 +7,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from playground.errors import UserError, shown
+from playground.evaluation.answers import answers
 from playground.models.fetch import Progress, no_progress
 from playground.requests import LaneRequest
 from playground.scorers import ScorerChoice
@@ -31,7 +31,8 @@ def evaluate_search(
     that each of `judges`, who had no part in the search, values above 0; `refusal_rate` is the part that no evaluator
     said. `intervals` are Wilson's 95 % of each share, `answers` the texts in the order of the prompts. What is found of
     each method stands under its name. One answer is written after the other, so that the seconds are its own; or
-    `at_once` of them share batches, which changes no text. Raises UserError."""
+    `at_once` of them share batches, which changes no text. Those whose budget is spent are written to their end plainly
+    (`answers`). Raises UserError."""
     scorer, variant = search.options.scorer, search.options.variant
     lanes = (LaneRequest(method=baseline, options={"variant": variant}), search)
     for judge in judges:
@@ -44,11 +45,9 @@ def evaluate_search(
         written = (
             result
             for start in range(0, len(prompts), at_once)
-            for result in playground.each([(p, lane, 0) for p in prompts[start : start + at_once]], max_new_tokens)
+            for result in answers(playground, lane, prompts[start : start + at_once], max_new_tokens)
         )
-        for done, (prompt, result) in enumerate(zip(prompts, written, strict=True)):
-            if result["error"]:
-                raise UserError(f"{lane.method} failed on {shown(prompt)}: {result['error']}")
+        for done, result in enumerate(written):
             texts.append(result["text"])
             seconds += result["cost"]["seconds"]
             forward += result["cost"]["forward_tokens"]

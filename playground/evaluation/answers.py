@@ -1,0 +1,49 @@
+"""Answers of a method to many prompts, as measures want them: whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from playground.decoders import DECODERS
+from playground.errors import UserError, shown
+from playground.models.fetch import Progress, no_progress
+from playground.record import LaneRecord
+from playground.requests import LaneRequest
+from playground.service import Playground
+
+PLAIN = next(iter(DECODERS))
+"""The plainest method, which writes to its end the answer of a search whose budget is spent."""
+
+
+def answers(
+    playground: Playground,
+    lane: LaneRequest,
+    prompts: Sequence[str],
+    max_new_tokens: int,
+    watch: Progress = no_progress,
+) -> Iterator[LaneRecord]:
+    """What `lane` answers to each of `prompts`, in shared batches. A search whose budget is spent leaves the beginning
+    of an answer, in which nothing harmful, or nothing at all, may stand yet. So that answers can be compared, it is
+    written to its end plainly, by the search's own policy, and costs what both cost. Raises UserError where a prompt
+    cannot be answered."""
+    for prompt, found in zip(
+        prompts, playground.each([(prompt, lane, 0) for prompt in prompts], max_new_tokens, watch), strict=True
+    ):
+        _check(found, lane, prompt)
+        if found["finish_reason"] != "budget":
+            yield found
+            continue
+        rest = LaneRequest.checked(
+            method=PLAIN, options={"variant": lane.options.variant}, begin=tuple(found["token_ids"])
+        )
+        [whole] = playground.each([(prompt, rest, 0)], max_new_tokens)
+        _check(whole, rest, prompt)
+        cost = {name: found["cost"][name] + whole["cost"][name] for name in found["cost"]}
+        cost["generated_tokens"] -= len(rest.begin)  # written once
+        written = {name: whole[name] for name in ("text", "token_ids", "finish_reason")}
+        yield found | written | {"cost": cost}
+
+
+def _check(found: LaneRecord, lane: LaneRequest, prompt: str) -> None:
+    if found["error"]:
+        raise UserError(f"{lane.method} failed on {shown(prompt)}: {found['error']}")
