@@ -194,7 +194,7 @@ def test_a_run_opens_again_by_its_address(page, address, embedded):
 
 
 def test_a_run_that_is_followed_gives_way_to_ones_own_and_to_stop(page, chromium, address):
-    set_length(page, 1024)
+    set_length(page, 2048)
     write(page, "Write a very long story about the sea.")
     page.wait_for_url(re.compile(r"\?run="))
     begun(page)
