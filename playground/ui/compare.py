@@ -482,8 +482,8 @@ class CompareTab:
         lanes = [recorded_lane(lane) for lane in run["lanes"]]
         if gone := {lane["method"] for lane in run["lanes"]} - set(DECODERS):
             gr.Warning(f"This server does not have the method {shown(', '.join(gone))}; what it wrote is shown.")
-        yield *_controls(run, lanes), *_shown(run)
         with self.sessions.watch(request.session_hash) as watch:
+            yield *_controls(run, lanes), *_shown(run)
             while run["status"] == "running" and not watch.over.wait(REOPENED_SECONDS):
                 run = self.playground.open_run(run_id)
                 yield *([gr.skip()] * 6), *_shown(run)
