@@ -127,6 +127,7 @@ def _rain(arguments: argparse.Namespace) -> None:
     from playground.models.fetch import bar
     from playground.requests import LaneRequest
 
+    _refuse_below_one(arguments, "at_once")
     prompts = [row["prompt"] for row in read_texts(arguments.data, ("prompt",), arguments.limit)]
     search = LaneRequest.parse(f"rain:{arguments.options}")
     with service() as playground:
@@ -138,7 +139,7 @@ def _rain(arguments: argparse.Namespace) -> None:
             arguments.max_new_tokens,
             arguments.judge,
             bar,
-            max(1, arguments.at_once),
+            arguments.at_once,
         )
     print_found(found, arguments.json)
 

@@ -29,21 +29,21 @@ def answers(
     for prompt, found in zip(
         prompts, playground.each([(prompt, lane, 0) for prompt in prompts], max_new_tokens, watch), strict=True
     ):
-        _check(found, lane, prompt)
-        if found["finish_reason"] != "budget":
+        if whole(found, lane.method, prompt)["finish_reason"] != "budget":
             yield found
             continue
         rest = LaneRequest.checked(
             method=PLAIN, options={"variant": lane.options.variant}, begin=tuple(found["token_ids"])
         )
-        [whole] = playground.each([(prompt, rest, 0)], max_new_tokens)
-        _check(whole, rest, prompt)
-        cost = {name: found["cost"][name] + whole["cost"][name] for name in found["cost"]}
+        [end] = playground.each([(prompt, rest, 0)], max_new_tokens)
+        cost = {name: found["cost"][name] + whole(end, PLAIN, prompt)["cost"][name] for name in found["cost"]}
         cost["generated_tokens"] -= len(rest.begin)  # written once
-        written = {name: whole[name] for name in ("text", "token_ids", "finish_reason")}
+        written = {name: end[name] for name in ("text", "token_ids", "finish_reason")}
         yield found | written | {"cost": cost}
 
 
-def _check(found: LaneRecord, lane: LaneRequest, prompt: str) -> None:
-    if found["error"]:
-        raise UserError(f"{lane.method} failed on {shown(prompt)}: {found['error']}")
+def whole(record: LaneRecord, name: str, prompt: str) -> LaneRecord:
+    """What a lane of the method `name` answered to a prompt, if it could. Raises UserError."""
+    if record["error"]:
+        raise UserError(f"{name} failed on {shown(prompt)}: {record['error']}")
+    return record

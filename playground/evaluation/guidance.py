@@ -18,6 +18,7 @@ import numpy as np
 
 from playground.decoders.base import policies
 from playground.errors import UserError, shown
+from playground.evaluation.answers import whole
 from playground.evaluation.selective import RESAMPLES
 from playground.models.fetch import Progress, no_progress
 from playground.policy import Policy
@@ -127,7 +128,7 @@ def evaluate_guidance(
         playground.engine.forget_openings()
         began = time.perf_counter()
         written = playground.each([(p, lane, s) for p, s in jobs], max_new_tokens or own.max_new_tokens, told)
-        answers[name] = [whole(record, name) for record in written]
+        answers[name] = [whole(record, name, p) for record, (p, _) in zip(written, jobs, strict=True)]
         seconds[name] = (time.perf_counter() - began) / len(jobs)
     texts = [(prompt, one["text"]) for found in answers.values() for (prompt, _), one in zip(jobs, found, strict=True)]
     scores = np.array(playground.scores(judge, texts, watch=lambda share, what: watch(0.9 + 0.1 * share, what)))
@@ -171,13 +172,6 @@ def impartial(playground: Playground, judge: ScorerChoice, scorer: ScorerChoice,
 def _asked(playground: Playground, scorer: ScorerChoice) -> set[str]:
     """The variants that a scorer asks."""
     return {name for policy in policies(scorer.options) for name in playground.catalogue.resolve(policy).names}
-
-
-def whole(record: LaneRecord, name: str) -> LaneRecord:
-    """A lane of the method `name`, if it could be written. Raises UserError."""
-    if record["error"]:
-        raise UserError(f"{name} could not answer a prompt: {record['error']}")
-    return record
 
 
 def written_as(lane: LaneRequest) -> str:

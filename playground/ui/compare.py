@@ -483,12 +483,14 @@ class CompareTab:
         if gone := {lane["method"] for lane in run["lanes"]} - set(DECODERS):
             gr.Warning(f"This server does not have the method {shown(', '.join(gone))}; what it wrote is shown.")
         with self.sessions.watch(request.session_hash) as watch:
-            yield *_controls(run, lanes), *_shown(run)
-            while run["status"] == "running" and not watch.over.wait(REOPENED_SECONDS):
+            board, price = _shown(run)
+            yield *_controls(run, lanes), board, price
+            while run["status"] == "running" and not watch.over.wait(max(REOPENED_SECONDS, pace(board))):
                 run = self.playground.open_run(run_id)
-                yield *([gr.skip()] * 6), *_shown(run)
+                board, price = _shown(run)
+                yield *([gr.skip()] * 6), board, price
             if run["status"] == "running" and watch.by_hand:
-                yield *([gr.skip()] * 6), left(snapshot(run)), gr.skip()
+                yield *([gr.skip()] * 6), left(board), gr.skip()
 
     @property
     def shown(self) -> list[gr.components.Component]:
