@@ -49,6 +49,9 @@ larger steps: else a page with a thousand tokens no longer answers to its button
 REOPENED_SECONDS = 0.5
 """The same for a run that another page started."""
 
+Drawn = dict[str, Any]
+"""What the lanes' controls are drawn from: "lanes", and "models" to choose from."""
+
 _TELL = "(...values) => {{ document.dispatchEvent(new Event('{}')); return values; }}"
 """JavaScript that tells the board what happens, and passes on what an event takes."""
 
@@ -109,8 +112,11 @@ class CompareTab:
                         interactive=True,
                     )
             self.add_button = gr.Button("Add lane", elem_id="add-lane", size="sm", min_width=90, scale=0)
-        self.lanes = gr.State(first_lanes(playground.catalogue))
-        self.models = gr.State(list(playground.catalogue.writers))
+        # In one: two states that change together would draw the controls twice, and the page loses what happens to
+        # controls that are just being replaced.
+        self.drawn = gr.State(
+            {"lanes": first_lanes(playground.catalogue), "models": list(playground.catalogue.writers)}
+        )
 
         def candidates(place: list) -> dict[str, Any] | None:
             return self._candidates(*place)
@@ -136,17 +142,17 @@ class CompareTab:
         self.price = gr.Plot(show_label=False, render=False, elem_id="price")
         with gr.Row(elem_id="lane-row"):
             self._render_lanes()
-        self.lanes.change(
-            lambda lanes: gr.update(interactive=len(lanes) < MAX_LANES),
-            self.lanes,
+        self.drawn.change(
+            lambda drawn: gr.update(interactive=len(drawn["lanes"]) < MAX_LANES),
+            self.drawn,
             self.add_button,
             api_visibility="private",
             show_progress="hidden",
         )
         tasks.click(
             in_words(self.begin_task),
-            tasks,
-            [self.prompt, self.lanes],
+            [tasks, self.drawn],
+            [self.prompt, self.drawn],
             api_visibility="private",
             show_progress="hidden",
         )
@@ -157,7 +163,7 @@ class CompareTab:
             self.price.render()
         self.board.select(
             in_words(self.go_on),
-            visitor,
+            [visitor, self.drawn],
             self.shown,
             api_visibility="private",
             show_progress="hidden",
@@ -195,8 +201,9 @@ class CompareTab:
         """The lanes' controls; drawn anew whenever a lane is added, removed, duplicated or changes its method, and when
         there are other models to choose from."""
 
-        @gr.render(inputs=[self.lanes, self.models])
-        def draw(lanes: Lanes, models: list[str]) -> None:
+        @gr.render(inputs=self.drawn)
+        def draw(drawn: Drawn) -> None:
+            lanes, models = drawn["lanes"], drawn["models"]
             controls: list[list[gr.components.Component]] = []
             schemas = [self.playground.options_schema(lane["method"]) for lane in lanes]
             for schema in schemas:
@@ -234,49 +241,49 @@ class CompareTab:
             quiet = {"api_visibility": "private", "show_progress": "hidden"}
             for number, (method, duplicate, remove, clear) in enumerate(edits):
 
-                def change(name: str, *values: Any, at: int = number) -> Lanes:
+                def change(name: str, *values: Any, at: int = number) -> Drawn:
                     now = read(values)
-                    return [*now[:at], with_method(now[at], name), *now[at + 1 :]]
+                    return drawn | {"lanes": [*now[:at], with_method(now[at], name), *now[at + 1 :]]}
 
-                def double(*values: Any, at: int = number) -> Lanes:
+                def double(*values: Any, at: int = number) -> Drawn:
                     now = read(values)
-                    return [*now[: at + 1], now[at] | {"open": True}, *now[at + 1 :]][:MAX_LANES]
+                    return drawn | {"lanes": [*now[: at + 1], now[at] | {"open": True}, *now[at + 1 :]][:MAX_LANES]}
 
-                def drop(*values: Any, at: int = number) -> Lanes:
+                def drop(*values: Any, at: int = number) -> Drawn:
                     now = read(values)
-                    return [*now[:at], *now[at + 1 :]]
+                    return drawn | {"lanes": [*now[:at], *now[at + 1 :]]}
 
-                def empty(*values: Any, at: int = number) -> Lanes:
+                def empty(*values: Any, at: int = number) -> Drawn:
                     now = read(values)
-                    return [*now[:at], edited(now[at], now[at]["options"], ""), *now[at + 1 :]]
+                    return drawn | {"lanes": [*now[:at], edited(now[at], now[at]["options"], ""), *now[at + 1 :]]}
 
-                method.input(change, [method, *flat], self.lanes, **quiet)
+                method.input(change, [method, *flat], self.drawn, **quiet)
                 for button, act in ((duplicate, double), (remove, drop), (clear, empty)):
-                    button.click(act, flat, self.lanes, **quiet)
+                    button.click(act, flat, self.drawn, **quiet)
 
-            def add(*values: Any) -> Lanes:
-                return [*read(values), another_lane() | {"open": True}][:MAX_LANES]
+            def add(*values: Any) -> Drawn:
+                return drawn | {"lanes": [*read(values), another_lane() | {"open": True}][:MAX_LANES]}
 
-            def look_again(kept: Any, *values: Any) -> tuple:
+            def look_again(kept: Any, *values: Any) -> Any:
                 now = self.all_models(kept)
-                return (gr.skip(), gr.skip()) if now == models else (read(values), now)
+                return gr.skip() if now == models else {"lanes": read(values), "models": now}
 
             def keep(event: gr.EventData, kept: Any, *values: Any) -> tuple:
                 policy = dialled(self.playground.open_run(str(asked(event).get("run"))), asked(event))
                 if policy in models:
                     gr.Info(f"{policy} is in the list of models already.")
-                    return gr.skip(), gr.skip(), gr.skip()
+                    return gr.skip(), gr.skip()
                 gr.Info(f"{policy} is now in every list of models in this browser.")
                 kept = kept_policies([*kept_policies(kept), policy])
-                return read(values), kept, self.all_models(kept)
+                return {"lanes": read(values), "models": self.all_models(kept)}, kept
 
             def forget(left: list[str], *values: Any) -> tuple:
-                return read(values), left, self.all_models(left)
+                return {"lanes": read(values), "models": self.all_models(left)}, left
 
-            keeps.input(forget, [keeps, *flat], [self.lanes, self.kept, self.models], **quiet)
-            self.add_button.click(add, flat, self.lanes, **quiet)
-            self.tab.select(look_again, [self.kept, *flat], [self.lanes, self.models], **quiet)
-            self.board.apply(in_words(keep), [self.kept, *flat], [self.lanes, self.kept, self.models], **quiet)
+            keeps.input(forget, [keeps, *flat], [self.drawn, self.kept], **quiet)
+            self.add_button.click(add, flat, self.drawn, **quiet)
+            self.tab.select(look_again, [self.kept, *flat], self.drawn, **quiet)
+            self.board.apply(in_words(keep), [self.kept, *flat], [self.drawn, self.kept], **quiet)
 
             @in_words
             def run(
@@ -392,7 +399,7 @@ class CompareTab:
                 gr.Warning(html.escape(run.notice), duration=None)
             yield _shown(run.result())
 
-    def go_on(self, request: gr.Request, event: gr.EventData, visitor: str) -> Iterator[tuple]:
+    def go_on(self, request: gr.Request, event: gr.EventData, visitor: str, drawn: Drawn) -> Iterator[tuple]:
         """Add a lane that goes on from a place in another one: the same tokens up to there, then another token, another
         setting of its dial, or both. The other lanes stay; the page's controls become those of all."""
         run = self.playground.ended_run(str(asked(event).get("run")))
@@ -404,7 +411,7 @@ class CompareTab:
         )
         lanes = [recorded_lane(standing) for standing, _ in continuation.lanes]
         lanes.insert(continuation.parent + 1, lane)
-        yield *_controls(run, lanes), gr.skip(), gr.skip()
+        yield *_controls(run, drawn | {"lanes": lanes}), gr.skip(), gr.skip()
         for board, price in self._run(again, self.origin_of(visitor), request, continuation):
             yield *([gr.skip()] * 6), board, price
 
@@ -428,8 +435,9 @@ class CompareTab:
         else:
             loading.result()
 
-    def begin_task(self, example: int) -> tuple:
-        """(prompt, lanes) of an example of a task; lanes whose models this server does not have are left out."""
+    def begin_task(self, example: int, drawn: Drawn) -> tuple:
+        """(prompt, what the controls are drawn from) of an example of a task; lanes whose models this server does not
+        have are left out."""
         task, _, prompt = TASK_EXAMPLES[example]
         lanes, missing = [], []
         for lane in lanes_for(self.playground.catalogue, task):
@@ -440,7 +448,7 @@ class CompareTab:
                 missing.append(DECODERS[lane.method].title)
         if missing:
             gr.Info(f"This server does not have the models for: {', '.join(missing)}. Other lanes are set.")
-        return prompt, lanes or gr.skip()
+        return prompt, drawn | {"lanes": lanes} if lanes else gr.skip()
 
     def stop(self, request: gr.Request) -> None:
         """Stop what this page runs, or let it follow nobody's run: Stop was pressed, or the page was closed."""
@@ -475,16 +483,16 @@ class CompareTab:
         except UserError:
             return ""
 
-    def open(self, run_id: str, request: gr.Request) -> Iterator[tuple]:
-        """Values that show a run, in the order of `shown`; of one that still goes on, until it has ended, or until this
-        page runs something itself or presses Stop. Raises UserError."""
+    def open(self, run_id: str, request: gr.Request, drawn: Drawn) -> Iterator[tuple]:
+        """Values that show a run, in the order of `shown`, with the models of `drawn` to choose from; of one that goes
+        on, until it has ended, or until this page runs something itself or presses Stop. Raises UserError."""
         run = self.playground.open_run(run_id)
         lanes = [recorded_lane(lane) for lane in run["lanes"]]
         if gone := {lane["method"] for lane in run["lanes"]} - set(DECODERS):
             gr.Warning(f"This server does not have the method {shown(', '.join(gone))}; what it wrote is shown.")
         with self.sessions.watch(request.session_hash) as watch:
             board, price = _shown(run)
-            yield *_controls(run, lanes), board, price
+            yield *_controls(run, drawn | {"lanes": lanes}), board, price
             while run["status"] == "running" and not watch.over.wait(max(REOPENED_SECONDS, pace(board))):
                 run = self.playground.open_run(run_id)
                 board, price = _shown(run)
@@ -492,10 +500,14 @@ class CompareTab:
             if run["status"] == "running" and watch.by_hand:
                 yield *([gr.skip()] * 6), left(board), gr.skip()
 
+    def with_models(self, drawn: Drawn) -> tuple:
+        """Values that show no run, but the models there are."""
+        return tuple(drawn if component is self.drawn else gr.skip() for component in self.shown)
+
     @property
     def shown(self) -> list[gr.components.Component]:
         """The components that `open` fills, in its order."""
-        return [self.prompt, self.system, self.earlier, self.seed, self.length, self.lanes, self.board, self.price]
+        return [self.prompt, self.system, self.earlier, self.seed, self.length, self.drawn, self.board, self.price]
 
 
 def _turns(text: str) -> list[tuple[str, str]]:
@@ -509,10 +521,11 @@ def _turns(text: str) -> list[tuple[str, str]]:
     return list(zip(said[::2], said[1::2], strict=True))
 
 
-def _controls(run: RunRecord, lanes: Lanes) -> tuple:
-    """(prompt, system prompt, earlier turns, seed, length, lanes) as the page's controls show them."""
+def _controls(run: RunRecord, drawn: Drawn) -> tuple:
+    """(prompt, system prompt, earlier turns, seed, length, what lanes are drawn from) as the page's controls show
+    them."""
     earlier = "\n".join(f"Person: {person}\nModel: {model}" for person, model in run["earlier"])
-    return run["prompt"], run["system"], earlier, run["seed"], run["max_new_tokens"], lanes
+    return run["prompt"], run["system"], earlier, run["seed"], run["max_new_tokens"], drawn
 
 
 def _shown(run: RunRecord) -> tuple:

@@ -161,11 +161,14 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
                 gr.Markdown((_HERE / "about.md").read_text(encoding="utf-8"))
 
         @in_words
-        def open_from_address(request: gr.Request):
-            if run_id := request.query_params.get("run"):
-                yield from compare.open(run_id, request)
-            else:
-                yield tuple(gr.skip() for _ in compare.shown)
+        def open_from_address(kept: Any, drawn: dict[str, Any], request: gr.Request):
+            drawn = drawn | {"models": compare.all_models(kept)}
+            run_id = request.query_params.get("run")
+            try:
+                yield from compare.open(run_id, request, drawn) if run_id else [compare.with_models(drawn)]
+            except UserError:
+                yield compare.with_models(drawn)
+                raise
 
         @in_words
         def welcome(known: str, request: gr.Request) -> str:
@@ -181,8 +184,7 @@ def build(playground: Playground, trainings: Trainings | None = None) -> gr.Bloc
         page.load(None, js=_REMEMBERED, **quiet)
         page.load(None, token, token, js=_TAKE_TOKEN, **quiet)
         page.load(welcome, visitor, visitor, **quiet)
-        page.load(compare.all_models, kept, compare.models, **quiet)
-        page.load(open_from_address, None, compare.shown, **quiet)
+        page.load(open_from_address, [kept, compare.drawn], compare.shown, **quiet)
         page.unload(compare.stop)
         if trainings:
             train_tab.select(in_words(train.opened), None, train.shown, **quiet)

@@ -6,9 +6,8 @@ from playwright.sync_api import expect
 from playground.ui.page import serve
 
 PATIENCE = 60_000
-CUT = ("AbortError", "Connection errored out", "No endpoint matching")
-"""What the browser and Gradio say of a stream that is cut because the page is left, and of an event in the very moment
-in which its controls are drawn anew: Gradio's client has the new ones already, its page not yet."""
+CUT = ("AbortError", "Connection errored out")
+"""What the browser and Gradio say of a stream that is cut because the page is left."""
 
 
 @pytest.fixture(scope="module")

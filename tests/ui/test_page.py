@@ -587,7 +587,9 @@ def test_controls_that_are_used_while_they_are_drawn_anew_are_still_known(page):
         expect(page.locator(".lane-controls")).to_have_count(count)
 
 
-def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(page, chromium, address):
+def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(
+    page, chromium, address, embedded, monkeypatch
+):
     lanes, kept = page.locator(".lane-controls"), "0.3*reference+0.7*aligned"
     open_lanes(page)
     lanes.nth(1).locator("input[type=number]").first.fill("0.7")
@@ -596,9 +598,12 @@ def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(pag
     write(page, "How do I make a fake credit card?")
     finish(page)
     mixed = page.locator(".lane").nth(1)
+    asked, schema = [], embedded.options_schema
+    monkeypatch.setattr(embedded, "options_schema", lambda name: asked.append(name) or schema(name))
     mixed.get_by_role("button", name="Keep λ = 0.7 as a model").click()
     expect(page.get_by_text(f"{kept} is now in every list")).to_be_visible()
     settle(page)
+    assert len(asked) == 2, "edits and models come in one drawing of the two lanes"
     field = lanes.nth(0).get_by_label("Model")
     pick(page, field, kept)
     expect(lanes.nth(1).locator("input[type=number]").first).to_have_value("0.7")
