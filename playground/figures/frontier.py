@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from playground.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, finished
+from playground.figures.style import BLUE, GREEN, GREY, ORANGE, PURPLE, finished, intervals
 
 _INKS = (GREY, BLUE, GREEN, PURPLE, ORANGE)
 _APART = 0.006
@@ -27,14 +27,7 @@ def frontier_figure(points: list[dict[str, Any]]) -> go.Figure:
     for number, (method, ink) in enumerate(zip(methods, _INKS, strict=False)):
         mine = [point for point in points if point["method"] == method]
         heights = [point["harmless_rate"] for point in mine]
-        ends = [point["intervals"]["harmless_rate"] for point in mine]
-        error = {
-            "array": [high - at for at, (_, high) in zip(heights, ends, strict=True)],
-            "arrayminus": [at - low for at, (low, _) in zip(heights, ends, strict=True)],
-            "symmetric": False,
-            "thickness": 0.8,
-            "width": 0,
-        }
+        error = intervals(heights, [p["intervals"]["harmless_rate"] for p in mine], thickness=0.8, width=0, color=ink)
         for column, (x, _) in enumerate(_OVER, 1):
             over_share = x == "share"
             figure.add_trace(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import plotly.graph_objects as go
 
-from playground.figures.style import BLUE, GREY, finished
+from playground.figures.style import BLUE, GREY, finished, intervals
 
 
 class Bar(NamedTuple):
@@ -26,13 +26,7 @@ def guidance_figure(bars: Sequence[Bar], title: str) -> go.Figure:
             x=[bar.method for bar in bars],
             y=[bar.mean for bar in bars],
             marker={"color": [GREY] + [BLUE] * (len(bars) - 1)},
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "array": [bar.high - bar.mean for bar in bars],
-                "arrayminus": [bar.mean - bar.low for bar in bars],
-                "color": GREY,
-            },
+            error_y=intervals([bar.mean for bar in bars], [(bar.low, bar.high) for bar in bars]),
         )
     )
     figure.update_yaxes(title_text=title)

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from playground.figures.style import GREY, finished
+from playground.figures.style import finished, intervals
 
 
 def ranking_figure(methods: list[dict[str, Any]], colours: list[str]) -> go.Figure:
@@ -26,13 +26,7 @@ def ranking_figure(methods: list[dict[str, Any]], colours: list[str]) -> go.Figu
             y=names,
             mode="markers",
             marker={"color": colours, "size": 10},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [m["high"] - m["strength"] for m in methods],
-                "arrayminus": [m["strength"] - m["low"] for m in methods],
-                "color": GREY,
-            },
+            error_x=intervals(strengths, [(m["low"], m["high"]) for m in methods]),
         ),
         row=1,
         col=1,

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import plotly.graph_objects as go
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#7a8699"
+
+
+def intervals(middles: Sequence[float], ends: Iterable[tuple[float, float]], **more: Any) -> dict[str, Any]:
+    """Error bars around `middles`, each to its own (low, high), seen on light and on dark; `more` is Plotly's."""
+    pairs = list(zip(middles, ends, strict=True))
+    above, below = [high - at for at, (_, high) in pairs], [at - low for at, (low, _) in pairs]
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "color": GREY} | more
 
 
 def finished(figure: go.Figure, height: int, legend: bool = False) -> go.Figure:
