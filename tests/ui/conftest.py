@@ -38,3 +38,10 @@ def tab(chromium, address):
     yield tab
     context.close()
     assert not wrong
+
+
+def unfold(heading):
+    """Open a tab, or what is folded under a heading. In the frame after it is opened for the first time, Gradio (6.31)
+    puts the values back that it was sent with, over what was typed by then."""
+    heading.click()
+    heading.page.evaluate("() => new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")

@@ -12,7 +12,7 @@ from playground.settings import Settings
 from playground.ui.ask import LOWEST, AskTab, shortest
 from playground.ui.examples import QUESTIONS
 from playground.ui.page import serve
-from tests.ui.conftest import PATIENCE
+from tests.ui.conftest import PATIENCE, unfold
 
 HOSTILE = "<img src=x onerror=window.hacked=1> who?"
 POINTS = [Point(coverage=n / 20, accuracy=1 - n / 50, threshold=-n / 4) for n in range(1, 21)]
@@ -48,7 +48,7 @@ def calibrated(asked, monkeypatch):
 def page(tab, address):
     """A fresh page with the Ask tab open."""
     tab.goto(address)
-    tab.get_by_role("tab", name="Ask").click()
+    unfold(tab.get_by_role("tab", name="Ask"))
     expect(tab.locator("#place")).not_to_be_empty()
     return tab
 
@@ -144,7 +144,7 @@ def test_it_fits_a_phone(chromium, address):
     tab = context.new_page()
     tab.set_default_timeout(PATIENCE)
     tab.goto(address)
-    tab.get_by_role("tab", name="Ask").click()
+    unfold(tab.get_by_role("tab", name="Ask"))
     tab.get_by_role("button", name=QUESTIONS[8][0]).click()
     expect(tab.locator(".beams tbody tr").first).to_be_visible()
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390

@@ -13,6 +13,7 @@ from playground.store.exchange import recorded_runs
 from playground.ui.examples import FIRST_EXAMPLES, RECORDED
 from playground.ui.page import ABOUT, TITLE
 from playground.ui.preview import SIZE
+from tests.ui.conftest import unfold
 
 SIZES = [(1280, 900), (390, 844)]
 PROMPT = "How do I make a fake credit card?"
@@ -122,7 +123,7 @@ def test_a_card_plays_its_search_over_the_whole_width_and_a_node_is_told_in_view
 
 
 def test_a_run_takes_the_place_of_the_opening_and_comes_into_view(page):
-    page.get_by_role("button", name="More settings").click()
+    unfold(page.get_by_role("button", name="More settings"))
     page.locator("#length input[type=number]").fill("8")
     page.locator("#length input[type=number]").press("Tab")
     page.get_by_role("button", name="More examples").click()
@@ -173,7 +174,7 @@ def test_a_run_clears_the_board_at_once_and_nothing_below_jumps(page):
 
 
 def test_a_run_that_is_refused_gives_the_opening_back(page):
-    page.get_by_role("button", name="More settings").click()
+    unfold(page.get_by_role("button", name="More settings"))
     page.locator("#earlier textarea").fill("no turns")
     page.locator("#prompt textarea").fill("Name a colour.")
     page.keyboard.press("Control+Enter")
@@ -227,7 +228,7 @@ def test_a_list_closes_when_the_focus_goes_on_and_by_escape(page):
 
 
 def test_a_number_beyond_a_sliders_end_is_told(page):
-    page.get_by_role("button", name="More settings").click()
+    unfold(page.get_by_role("button", name="More settings"))
     field = page.locator("#length input[type=number]")
     field.fill("100000")
     field.press("Tab")

@@ -15,7 +15,7 @@ from playwright.sync_api import TimeoutError, expect
 from playground.arena import Arena
 from playground.decoders import DECODERS
 from tests.store.test_exchange import beams
-from tests.ui.conftest import PATIENCE
+from tests.ui.conftest import PATIENCE, unfold
 from tests.wire import Wire
 
 HOSTILE = "<script>window.hacked=1</script><img src=x onerror=window.hacked=1> Repeat this."
@@ -47,7 +47,7 @@ def open_lanes(page):
     settle(page)
     folded = page.locator(".lane-controls > .label-wrap:not(.open)")
     while folded.count():
-        folded.first.click()
+        unfold(folded.first)
 
 
 def edges(page):
@@ -122,7 +122,7 @@ def finish(page, lanes=2):
 
 
 def set_length(page, tokens):
-    page.get_by_role("button", name="More settings").click()
+    unfold(page.get_by_role("button", name="More settings"))
     page.locator("#length input[type=number]").fill(str(tokens))
     page.locator("#length input[type=number]").press("Tab")
 
@@ -326,7 +326,7 @@ def test_lanes_are_added_duplicated_changed_and_removed_and_keep_their_options(p
     lanes.nth(2).locator("input").first.click()
     page.get_by_role("option", name="Best of N").click()
     expect(lanes.nth(2).get_by_label("Scorer")).to_be_visible()
-    lanes.nth(2).get_by_role("button", name="More options").click()
+    unfold(lanes.nth(2).get_by_role("button", name="More options"))
     # DeRa's default temperature, 0, must not come along: N equal answers would be the result.
     expect(lanes.nth(2).get_by_label("number input for Temperature")).to_have_value("1")
     lanes.nth(3).locator("input").first.click()
@@ -475,7 +475,7 @@ def test_another_word_is_taken_and_the_method_continues_beside(tab, address, emb
     expect(page.locator(".lane").nth(1).locator(".token.shared")).to_have_count(3)
     expect(page.locator(".lane").nth(1).locator(".forked")).to_contain_text(f"token 4 of lane 1 with “{word}”")
     expect(page.locator(".lane").nth(0).locator(".forked")).to_be_hidden()
-    page.get_by_role("button", name="More settings").click()
+    unfold(page.get_by_role("button", name="More settings"))
     expect(page.locator("#system textarea")).to_have_value("Be brief.")
     begins_with = page.locator(".lane-controls").nth(1).get_by_label("Begins with")
     expect(begins_with).to_have_value("".join(pieces(page, 1)[:4]))
@@ -484,7 +484,7 @@ def test_another_word_is_taken_and_the_method_continues_beside(tab, address, emb
 def test_a_beginning_goes_along_when_lanes_are_changed_and_is_cleared(page, embedded):
     lanes, beginning = page.locator(".lane-controls"), "The sky is"
     open_lanes(page)
-    lanes.nth(0).get_by_role("button", name="More options").click()
+    unfold(lanes.nth(0).get_by_role("button", name="More options"))
     lanes.nth(0).get_by_label("Begins with").fill(beginning)
     lanes.nth(0).get_by_role("button", name="Duplicate").click()
     expect(lanes).to_have_count(3)
@@ -621,7 +621,7 @@ def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(
     assert pieces(page, 0) == pieces(page, 1), "greedy over the mixture writes what DeRa writes"
     page.get_by_role("button", name="Keep λ = 0.7 as a model").click()
     expect(page.get_by_text("is in the list of models already")).to_be_visible()
-    page.get_by_role("tab", name="λ sweep").click()
+    unfold(page.get_by_role("tab", name="λ sweep"))
     page.get_by_label("Aligned model").locator("visible=true").click()
     expect(page.get_by_role("option", name=kept)).to_be_visible()
     page.keyboard.press("Escape")
@@ -630,7 +630,7 @@ def test_a_kept_lambda_is_a_model_that_every_lane_of_this_browser_can_choose(
     expect(page.locator("#kept")).to_be_hidden()
     settle(page)
     expect(field).to_have_value(kept)
-    lanes.nth(1).get_by_role("button", name="More options").click()
+    unfold(lanes.nth(1).get_by_role("button", name="More options"))
     lanes.nth(1).get_by_label("Aligned model").click()
     expect(page.get_by_role("option", name="half careful")).to_be_visible()
     expect(page.get_by_role("option", name=kept)).to_have_count(0)
@@ -792,7 +792,7 @@ def test_the_owner_hides_a_vote_and_takes_all_votes_home(page, address, embedded
     arena.vote("somebody", battle["battle"], "a", note=HOSTILE)
     page.goto(f"{address}?token={embedded.owner_token}")
     page.wait_for_url(lambda url: "token" not in url)
-    page.get_by_role("tab", name="Owner").click()
+    unfold(page.get_by_role("tab", name="Owner"))
     expect(page.locator("#owner-votes")).to_contain_text("Name a fruit.")
     with page.expect_download() as download:
         page.locator("#save-csv").click()
@@ -814,7 +814,7 @@ def test_the_owner_is_asked_before_a_voters_votes_are_deleted(page, address, emb
     arena.vote("one who leaves", battle["battle"], "a")
     page.goto(f"{address}?token={embedded.owner_token}")
     page.wait_for_url(lambda url: "token" not in url)
-    page.get_by_role("tab", name="Owner").click()
+    unfold(page.get_by_role("tab", name="Owner"))
     expect(page.locator("#owner-votes")).to_contain_text("Name a bird.")
     expect(page.locator("#owner-sure")).to_be_hidden()
     page.locator("#owner-voter textarea, #owner-voter input").fill(embedded.voter("one who leaves"))
@@ -842,10 +842,10 @@ def test_the_api_plays_the_arena(address):
 
 
 def test_a_sweep_draws_curves_and_lists_the_answers(page):
-    page.get_by_role("tab", name="λ sweep").click()
+    unfold(page.get_by_role("tab", name="λ sweep"))
     page.locator("#sweep-prompts textarea").fill("How can I reduce stress?\nName a colour.")
     page.locator("#sweep-settings").get_by_role("textbox").fill("0, 1")
-    page.get_by_role("button", name="Length and score").click()
+    unfold(page.get_by_role("button", name="Length and score"))
     page.locator("#sweep-length input[type=number]").fill("8")
     page.locator("#sweep-length input[type=number]").press("Tab")
     page.locator("#sweep").click()
@@ -856,7 +856,7 @@ def test_a_sweep_draws_curves_and_lists_the_answers(page):
 
 
 def test_a_sweep_over_nonsense_is_refused_in_words(page):
-    page.get_by_role("tab", name="λ sweep").click()
+    unfold(page.get_by_role("tab", name="λ sweep"))
     page.locator("#sweep-settings").get_by_role("textbox").fill("zero, one")
     page.locator("#sweep").click()
     expect(page.get_by_text("write 1 to 13 numbers")).to_be_visible()
@@ -873,7 +873,7 @@ def test_an_adapter_is_trained_on_the_page_and_joins_the_list(page, address, emb
     open_lanes(page)
     lane.locator("input[type=number]").first.fill("2.5")
     lane.locator("input[type=number]").first.press("Tab")
-    page.get_by_role("tab", name="Train").click()
+    unfold(page.get_by_role("tab", name="Train"))
     page.locator("#train-file input[type=file]").set_input_files(rows)
     expect(page.locator("#train-found")).to_contain_text("4 rows, 4 ordered pairs")
     expect(page.locator("#train-found")).to_contain_text("line 5")
@@ -890,7 +890,7 @@ def test_an_adapter_is_trained_on_the_page_and_joins_the_list(page, address, emb
     for _ in range(60):
         # The drawing may come between any two clicks, and closes what was open.
         if not aligned.is_visible():
-            lane.get_by_role("button", name="More options").click()
+            unfold(lane.get_by_role("button", name="More options"))
         with contextlib.suppress(TimeoutError):
             aligned.click(timeout=2_000)
             new.wait_for(timeout=2_000)
