@@ -13,6 +13,7 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from playground.evaluation.answers import to_its_end, whole
 from playground.jsonl import numbered_lines, read_texts
 from playground.models.fetch import bar
 from playground.requests import LaneRequest
@@ -44,8 +45,9 @@ HEAD = f"""# Outputs
 
 What each method answers to twenty prompts, in full: at most {TOKENS} tokens, seed {SEED}, nothing left out. The prompts
 are the first {COUNT} of hh_harmless_test and of advbench_behaviors. Many are offensive: they exist to measure safety.
-Behind each method stands who calls its answer harmless; *refuses* is what the refusal detector says. `eft` at
-temperature 0 writes what `dera:lambda_=1` writes, token for token, so it has no block of its own.
+An answer that a spent budget cut is written to its end plainly. Behind each method stands who calls its answer
+harmless; *refuses* is what the refusal detector says. `eft` at temperature 0 writes what `dera:lambda_=1` writes, token
+for token, so it has no block of its own.
 
 Made by `python -m docs.outputs DATA`.
 
@@ -83,8 +85,9 @@ def answered(playground: Playground, jobs: list[tuple[str, str]]) -> dict[tuple[
     with KEPT.open("a", encoding="utf-8") as file:
         results = playground.each([(prompt, LaneRequest.parse(lane), SEED) for prompt, lane in left], TOKENS, bar)
         for (prompt, lane), result in zip(left, results, strict=True):
-            found[prompt, lane] = result["text"]
-            file.write(json.dumps({"prompt": prompt, "lane": lane, "text": result["text"]}, ensure_ascii=False) + "\n")
+            text = to_its_end(playground, LaneRequest.parse(lane), prompt, whole(result, lane, prompt), TOKENS)["text"]
+            found[prompt, lane] = text
+            file.write(json.dumps({"prompt": prompt, "lane": lane, "text": text}, ensure_ascii=False) + "\n")
             file.flush()
     return found
 

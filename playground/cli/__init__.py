@@ -11,11 +11,11 @@ import sys
 from typing import Any
 
 from playground import __version__
-from playground.cli import compare, evaluate, judgements, leaderboard, models, serve, train, votes
+from playground.cli import compare, evaluate, experiment, judgements, leaderboard, models, serve, train, votes
 from playground.cli.common import Help
 from playground.errors import UserError
 
-GROUPS = (compare, models, train, evaluate, votes, judgements, leaderboard, serve)
+GROUPS = (compare, models, train, evaluate, votes, judgements, leaderboard, experiment, serve)
 
 
 class Parser(argparse.ArgumentParser):

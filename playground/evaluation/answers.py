@@ -29,17 +29,21 @@ def answers(
     for prompt, found in zip(
         prompts, playground.each([(prompt, lane, 0) for prompt in prompts], max_new_tokens, watch), strict=True
     ):
-        if whole(found, lane.method, prompt)["finish_reason"] != "budget":
-            yield found
-            continue
-        rest = LaneRequest.checked(
-            method=PLAIN, options={"variant": lane.options.variant}, begin=tuple(found["token_ids"])
-        )
-        [end] = playground.each([(prompt, rest, 0)], max_new_tokens)
-        cost = {name: found["cost"][name] + whole(end, PLAIN, prompt)["cost"][name] for name in found["cost"]}
-        cost["generated_tokens"] -= len(rest.begin)  # written once
-        written = {name: end[name] for name in ("text", "token_ids", "finish_reason")}
-        yield found | written | {"cost": cost}
+        yield to_its_end(playground, lane, prompt, whole(found, lane.method, prompt), max_new_tokens)
+
+
+def to_its_end(
+    playground: Playground, lane: LaneRequest, prompt: str, found: LaneRecord, max_new_tokens: int
+) -> LaneRecord:
+    """An answer as it is, or, where a spent budget cut it, written to its end plainly by the same policy."""
+    if found["finish_reason"] != "budget":
+        return found
+    rest = LaneRequest.checked(method=PLAIN, options={"variant": lane.options.variant}, begin=tuple(found["token_ids"]))
+    [end] = playground.each([(prompt, rest, 0)], max_new_tokens)
+    cost = {name: found["cost"][name] + whole(end, PLAIN, prompt)["cost"][name] for name in found["cost"]}
+    cost["generated_tokens"] -= len(rest.begin)  # written once
+    written = {name: end[name] for name in ("text", "token_ids", "finish_reason")}
+    return found | written | {"cost": cost}
 
 
 def whole(record: LaneRecord, name: str, prompt: str) -> LaneRecord:
