@@ -8,6 +8,7 @@ cbs           CBS in the authors' order of work, row after row with every prefix
 ivg           one token of an IVG beam over one token of plain sampling, in batches of the same width
 decode        milliseconds of a step that writes a token in each of 1 to 64 rows, and llama.cpp's beside it
 memory        resident memory of the server after 20 and after 100 runs
+opening       the first token after a long system prompt that is known, over one after a system prompt that is new
 openai        the first token over /v1 over the first token by the service directly
 load          thirty people at once over one alone, and one person beside another who runs 6 × 32 answers
 """
@@ -506,6 +507,28 @@ def memory() -> dict[str, Any]:
     }
 
 
+def opening() -> dict[str, Any]:
+    """Seconds until the first token of an answer to a new question: after a long system prompt that somebody had
+    already, over those after one that nobody had."""
+    runs = []
+    with _playground() as playground:
+        tokenizer = playground.memory.model_of("reference").tokenizer
+        for number in range(2 * RUNS + 1):
+            system = f"You are assistant number {number}. " + " ".join(PROMPTS * 6)
+            new, known = (_first_token(playground, _prompt(2 * number + n), system) for n in (0, 1))
+            runs.append({"ratio": known / new, "seconds": known, "seconds_new": new})
+    runs = runs[1:]  # the first one warms
+    return {
+        "ratio": _median(runs),
+        "target": 0.5,
+        "better": "lower",
+        "system_tokens": len(encode_chat(tokenizer, "", system)),
+        "seconds": statistics.median(run["seconds"] for run in runs),
+        "seconds_new": statistics.median(run["seconds_new"] for run in runs),
+        "runs": runs,
+    }
+
+
 def openai() -> dict[str, Any]:
     """Seconds until the first token of a greedy lane is there: as a piece of a stream over /v1, by a server, over those
     by the service in this process; in turn, with prompts that are new to both."""
@@ -527,9 +550,9 @@ def openai() -> dict[str, Any]:
     }
 
 
-def _first_token(playground: Playground, prompt: str) -> float:
+def _first_token(playground: Playground, prompt: str, system: str = "") -> float:
     began = time.perf_counter()
-    run = playground.start(_request(prompt, ["greedy"], 8))
+    run = playground.start(_request(prompt, ["greedy"], 8, system=system))
     for _ in run.watch(lambda: 0):
         if run.result()["lanes"][0]["token_ids"]:
             break
@@ -625,10 +648,9 @@ def _prompt(number: int) -> str:
     return f"{PROMPTS[number % len(PROMPTS)]} Take {number + 3} sentences."
 
 
-def _request(prompt: str, lanes, tokens: int, seed: int = 0) -> RunRequest:
-    return RunRequest.checked(
-        prompt=prompt, lanes=[LaneRequest.parse(lane) for lane in lanes], max_new_tokens=tokens, seed=seed
-    )
+def _request(prompt: str, lanes, tokens: int, seed: int = 0, system: str = "") -> RunRequest:
+    parsed = [LaneRequest.parse(lane) for lane in lanes]
+    return RunRequest.checked(prompt=prompt, system=system, lanes=parsed, max_new_tokens=tokens, seed=seed)
 
 
 def _median(runs: list[dict[str, float]]) -> float:
@@ -637,7 +659,7 @@ def _median(runs: list[dict[str, float]]) -> float:
 
 MEASURES: dict[str, Callable[[], dict[str, Any]]] = {
     measure.__name__: measure
-    for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, decode, memory, openai, load)
+    for measure in (side_by_side, dera_step, int4, rain, cbs, ivg, decode, memory, opening, openai, load)
 }
 
 

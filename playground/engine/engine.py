@@ -18,14 +18,14 @@ import time
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import takewhile, zip_longest
 from typing import Any
 
 import torch
 
 from playground.engine.kv import OutOfBlocks, Sequence
 from playground.engine.requests import Extend, Next, Open, Opened, Read, Request, SoftPrompt, Text, Want
-from playground.engine.runner import CHUNK, ROWS, SHORT, WIDE, Runner
+from playground.engine.runner import CHUNK, PART, ROWS, SHORT, WIDE, Runner
 from playground.errors import UserError, shown
 from playground.models.learned import Learned
 from playground.types import Cost
@@ -406,7 +406,8 @@ class Engine:
 
     def _run_long(self, pairs: list[tuple[Task, _Job]]) -> list[tuple[Task, _Job]]:
         """Run one chunk of the first long extension, and of those after it that still fit into the pass, owners in
-        turns. Openings that are known need none, and one that is under way is not begun again."""
+        turns. Openings that are known need none, those with a known beginning go on behind it, and one that is under
+        way is not begun again."""
         refused, batch, rows = [], [], 0
         under_way = {_opening(job) for _, job in pairs if job.parts} - {None}
         for task, job in _in_turns(pairs):
@@ -421,6 +422,8 @@ class Engine:
                 continue
             if key in under_way and not job.parts:
                 continue
+            if key and not job.parts and not job.sequence.length:
+                self._begin_as_known(task, job)
             part = job.inputs[:CHUNK]
             if rows + len(part) > CHUNK:
                 break
@@ -435,6 +438,22 @@ class Engine:
             for (job, part), states in zip(batch, hidden, strict=True):
                 self._ran(job, len(part), states)
         return refused
+
+    def _begin_as_known(self, task: Task, job: _Job) -> None:
+        """Let an opening share the parts that it has in common with a kept one of its variant, as a system prompt or
+        the earlier turns of a conversation; its last token is always read."""
+        tokens = job.request.tokens
+        before = len(job.inputs) - len(tokens)
+        found = [
+            (before + _in_common(tokens, known), (variant, known))
+            for variant, known in self._openings
+            if variant == job.sequence.variant
+        ]
+        common, key = max(found, default=(0, None))
+        if shared := min(common, len(job.inputs) - 1) // PART * PART:
+            self._openings.move_to_end(key)
+            job.sequence.release()
+            job.sequence, job.inputs = self._openings[key].beginning(shared, task.sequences), job.inputs[shared:]
 
     def _ran(self, job: _Job, tokens: int, states: torch.Tensor) -> None:
         job.inputs = job.inputs[tokens:]
@@ -508,6 +527,11 @@ def _learned_prompt(learned: Learned, name: str, variant: str) -> torch.Tensor:
             f"{', '.join(learned.prompts) or 'none'}."
         )
     return learned.prompts[name]
+
+
+def _in_common(some: tuple[int, ...], others: tuple[int, ...]) -> int:
+    """With how many tokens both begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(some, others, strict=False)))
 
 
 def _opening(job: _Job) -> tuple | None:

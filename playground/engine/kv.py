@@ -101,8 +101,14 @@ class Sequence:
     def fork(self, owner: set[Sequence] | None = None, variant: str | None = None) -> Sequence:
         """A second sequence with the same past; both may go on differently. `variant`: another one that would have read
         this past with the same weights. O(length / BLOCK)."""
-        twin = Sequence(self.pool, variant or self.variant, self.owner if owner is None else owner)
-        twin.length, twin.blocks, twin.hidden = self.length, list(self.blocks), self.hidden
+        twin = self.beginning(self.length, self.owner if owner is None else owner)
+        twin.variant, twin.hidden = variant or self.variant, self.hidden
+        return twin
+
+    def beginning(self, length: int, owner: set[Sequence]) -> Sequence:
+        """A sequence of the first `length` tokens, whose last hidden state nobody knows any more."""
+        twin = Sequence(self.pool, self.variant, owner)
+        twin.length, twin.blocks = length, self.blocks[: -(-length // BLOCK)]
         for block in twin.blocks:
             self.pool.hold(block)
         return twin

@@ -3,7 +3,8 @@
 The arithmetic of a row depends on its own sequence alone:
 - a *short* extension (up to SHORT tokens) runs packed with those of other sequences, through kernels that are
   row-invariant, or in tiles of a fixed shape where a kernel is not;
-- a *long* one runs in chunks counted from its own beginning; others may share its pass, but not its products;
+- a *long* one runs in parts of PART tokens counted from its own beginning; others may share its pass, but not its
+  products, so that a text whose first parts are known goes on behind them with the same bits;
 - attention runs in shapes that follow from a row's own length: its keys are padded in steps of KEYS, its queries to
   whole multiples of QUERIES, and only rows of one shape share a call;
 - the head and value heads always see TILE rows, but for the 8-bit head, which is row-invariant.
@@ -11,7 +12,6 @@ The arithmetic of a row depends on its own sequence alone:
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
@@ -25,7 +25,9 @@ from playground.models.loading import LoadedModel
 
 SHORT = 8
 """Most tokens of an extension that still runs packed."""
-CHUNK = 256
+PART = 128
+"""Tokens of a long extension that are multiplied together; whole blocks of the KV store."""
+CHUNK = 2 * PART
 """Tokens of long extensions that run in one pass; bounds the time until Stop is heard."""
 ROWS = 32
 """Most rows of a packed pass."""
@@ -137,17 +139,19 @@ class Runner:
     @torch.inference_mode()
     def long(self, extensions: Many[Extension]) -> list[torch.Tensor]:
         """Extend different sequences, which have grown already, by at most CHUNK tokens in all. Only what does not
-        mix rows is done for all of them together. Returns final hidden states [n, hidden_size] each."""
+        mix rows is done for all parts together. Returns final hidden states [n, hidden_size] each."""
         positions = [p for s, x, _ in extensions for p in range(s.length - len(x), s.length)]
         owners = [s for s, x, _ in extensions for _ in range(len(x))]
-        ends = list(itertools.accumulate(len(x) for _, x, _ in extensions))
-        texts = [slice(end - len(x), end) for end, (_, x, _) in zip(ends, extensions, strict=True)]
-        reads = []
-        for rows, (sequence, _, _) in zip(texts, extensions, strict=True):
-            table = _table(sequence, sequence.length)
-            seen = torch.arange(len(table) * BLOCK) <= torch.tensor(positions[rows])[:, None]
-            reads.append(self._read(rows, torch.tensor([table]), seen[None]))
-        adapters = [(adapter, rows) for rows, (_, _, adapter) in zip(texts, extensions, strict=True) if adapter]
+        texts, reads, adapters, row = [], [], [], 0
+        for sequence, x, adapter in extensions:
+            for at in range(row, row + len(x), PART):
+                rows = slice(at, min(at + PART, row + len(x)))
+                table = _table(sequence, positions[rows.stop - 1] + 1)
+                seen = torch.arange(len(table) * BLOCK) <= torch.tensor(positions[rows])[:, None]
+                texts.append(rows)
+                reads.append(self._read(rows, torch.tensor([table]), seen[None]))
+                adapters += [(adapter, rows)] if adapter else []
+            row += len(x)
         return self._pass(extensions, positions, owners, reads, 0, Pass(True, texts, adapters))
 
     @torch.inference_mode()

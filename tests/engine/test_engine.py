@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM
 from playground.engine.engine import WIDE_ROUNDS, Engine, Stopped
 from playground.engine.kv import BLOCK, BlockPool, OutOfBlocks, Sequence
 from playground.engine.requests import Extend, Next, Open, Want
-from playground.engine.runner import CHUNK, ROWS, SHORT, Runner
+from playground.engine.runner import CHUNK, PART, ROWS, SHORT, Runner
 from playground.errors import UserError
 from playground.models.loading import load_model
 from playground.models.specs import FolderSource, ModelSpec, read_catalogue
@@ -201,6 +201,45 @@ def test_openings_share_a_pass_and_equal_ones_are_computed_once(built, monkeypat
     assert seen == [[20, 30, 20]]
     assert torch.equal(opened[0].log_probs, opened[2].log_probs)
     assert not torch.equal(opened[0].log_probs, opened[3].log_probs)
+
+
+@pytest.mark.parametrize("common", [PART - 1, PART, 2 * PART + 5, CHUNK + 3])
+def test_an_opening_goes_on_behind_a_beginning_that_is_known(built, monkeypatch, common):
+    engine, runner = built
+    generator = torch.Generator().manual_seed(common)
+    shared, *ends = (torch.randint(2, 250, (n,), generator=generator).tolist() for n in (common, 40, 90))
+    known, other = (tuple(shared + end) for end in ends)
+    part_of_it = tuple(shared[:PART])  # its last token is read all the same
+
+    def opened(variant, prompt):
+        return engine.submit(write(variant, prompt, [5, 6, 7])).wait(60)
+
+    asked = [("plain", known), ("adapted", known), ("plain", other), ("plain", part_of_it), ("plain", known)]
+    alone = []
+    for variant, prompt in asked:
+        engine.forget_openings()
+        alone.append(opened(variant, prompt))
+    engine.forget_openings()
+    seen = passes_of(runner, monkeypatch)
+    read = []
+    for number, (variant, prompt) in enumerate(asked):
+        seen.clear()
+        assert torch.equal(opened(variant, prompt), alone[number])
+        read.append(sum(map(sum, seen)))
+    begun = (len(part_of_it) - 1) // PART * PART
+    assert read == [len(known), len(known), len(other) - common // PART * PART, len(part_of_it) - begun, 0]
+
+
+@given(orders=st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=4), min_size=2, max_size=4))
+def test_whatever_was_opened_before_an_opening_has_the_same_bits(exact, orders):
+    engine, _ = exact
+    pieces = [tuple(range(10 + 50 * n, 10 + 50 * n + length)) for n, length in enumerate((PART, PART // 2, 7))]
+    prompts = [sum((pieces[n] for n in order), ()) for order in orders]
+    engine.forget_openings()
+    together = [engine.submit(write("plain", prompt, [9])).wait(60) for prompt in prompts]
+    for prompt, found in zip(prompts, together, strict=True):
+        engine.forget_openings()
+        assert torch.equal(engine.submit(write("plain", prompt, [9])).wait(60), found)
 
 
 def test_forks_share_the_past_and_part_ways(exact, oracle):
