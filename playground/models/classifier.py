@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+import transformers
 
 from playground.errors import UserError
 from playground.models.embed import by_length
@@ -56,8 +56,8 @@ def load_classifier(
     progress(0.1, f"loading {spec.title}")
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, **kwargs)
-        model = AutoModelForSequenceClassification.from_pretrained(place, dtype=dtype, **kwargs).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(place, **kwargs)
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(place, dtype=dtype, **kwargs).eval()
     except (OSError, ValueError) as error:
         raise UserError(
             f"The classifier {name} ({place}) could not be loaded: {str(error).splitlines()[0]} "

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import transformers
 from tokenizers import Tokenizer
-from transformers import AutoModel
 
 from playground.models.fetch import Progress, cached_file, no_progress
 from playground.models.specs import EmbedderSpec, FolderSource
@@ -20,7 +20,7 @@ class Embedder:
     """Texts → unit vectors."""
 
     def __init__(self, folder: Path):
-        self._model = AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+        self._model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.enable_truncation(LONGEST)
         self._tokenizer.no_padding()

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from transformers import PreTrainedModel
-from transformers.activations import ACT2FN
+import transformers
 
 from playground.errors import UserError
 from playground.models.layers import Joined, Pass
@@ -44,13 +43,13 @@ class _Layer:
 class Body:
     """All layers of a model; the weights are joined once, here. Raises UserError for a type that is not known."""
 
-    def __init__(self, name: str, model: PreTrainedModel):
+    def __init__(self, name: str, model: transformers.PreTrainedModel):
         config = model.config
         if config.model_type not in KNOWN:
             raise UserError(f"{name} is of type {config.model_type!r}; these types can be run: {', '.join(KNOWN)}.")
         self.heads, self.kv_heads = config.num_attention_heads, config.num_key_value_heads
         self.dim = getattr(config, "head_dim", None) or config.hidden_size // self.heads
-        self._eps, self._activation = config.rms_norm_eps, ACT2FN[config.hidden_act]
+        self._eps, self._activation = config.rms_norm_eps, transformers.activations.ACT2FN[config.hidden_act]
         self._rotary, self._last_norm = model.model.rotary_emb, model.model.norm.weight
         self.layers = [self._layer(layer) for layer in model.model.layers]
 

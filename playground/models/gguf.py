@@ -10,9 +10,9 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from playground.errors import UserError
 from playground.models.layers import GROUP, Int4Weight, Int8Weight, dequantise
@@ -31,7 +31,7 @@ _NAMES = {
 _CONTROL_TOKEN = 3
 
 
-def read_gguf(path: Path, precision: str) -> tuple[LlamaForCausalLM, PreTrainedTokenizerBase]:
+def read_gguf(path: Path, precision: str) -> tuple[transformers.LlamaForCausalLM, transformers.PreTrainedTokenizerBase]:
     """The model in `precision` ("int4", "bf16" or "fp32") and its tokenizer. Only Llama-type files are understood."""
     reader = gguf.GGUFReader(path)
 
@@ -41,7 +41,7 @@ def read_gguf(path: Path, precision: str) -> tuple[LlamaForCausalLM, PreTrainedT
     if get("general.architecture") != "llama":
         raise UserError(f"{path} holds a model of type {get('general.architecture')!r}; only 'llama' can be read.")
     heads, kv_heads = get("llama.attention.head_count"), get("llama.attention.head_count_kv")
-    config = LlamaConfig(
+    config = transformers.LlamaConfig(
         vocab_size=get("llama.vocab_size"),
         hidden_size=get("llama.embedding_length"),
         intermediate_size=get("llama.feed_forward_length"),
@@ -57,7 +57,7 @@ def read_gguf(path: Path, precision: str) -> tuple[LlamaForCausalLM, PreTrainedT
     )
     dtype = torch.float32 if precision == "fp32" else torch.bfloat16
     with torch.device("meta"):
-        model = LlamaForCausalLM(config)
+        model = transformers.LlamaForCausalLM(config)
 
     for tensor in reader.tensors:
         if tensor.name == "token_embd.weight":
@@ -106,7 +106,7 @@ def _rotary_order(rows: int, heads: int) -> torch.Tensor:
     return torch.arange(rows).view(heads, rows // heads // 2, 2).transpose(1, 2).reshape(-1)
 
 
-def _tokenizer(get) -> PreTrainedTokenizerBase:
+def _tokenizer(get) -> transformers.PreTrainedTokenizerBase:
     """Byte-level BPE that splits digits, as the file's `tokenizer.ggml.pre = smollm` says."""
     if (get("tokenizer.ggml.model"), get("tokenizer.ggml.pre")) != ("gpt2", "smollm"):
         raise UserError(f"The file's tokenizer {get('tokenizer.ggml.pre')!r} is not known here; 'smollm' is.")
@@ -120,7 +120,7 @@ def _tokenizer(get) -> PreTrainedTokenizerBase:
     kinds = get("tokenizer.ggml.token_type")
     special = [token for token, kind in zip(tokens, kinds, strict=True) if kind == _CONTROL_TOKEN]
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-    return PreTrainedTokenizerFast(
+    return transformers.PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=tokens[get("tokenizer.ggml.bos_token_id")],
         eos_token=tokens[get("tokenizer.ggml.eos_token_id")],

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+import transformers
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from playground.errors import UserError, shown
 from playground.models.fetch import Progress, cached_file, no_progress
@@ -32,8 +32,8 @@ class LoadedModel:
     what it has learned and is attached."""
 
     name: str
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    model: transformers.PreTrainedModel
+    tokenizer: transformers.PreTrainedTokenizerBase
     precision: str
     device: torch.device
     context: int
@@ -125,8 +125,8 @@ def load_model(
         progress(0.1, f"loading {spec.title}")
         dtype = torch.float32 if precision == "fp32" else torch.bfloat16
         try:
-            tokenizer = AutoTokenizer.from_pretrained(place, **kwargs)
-            model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **kwargs).eval()
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place, **kwargs)
+            model = transformers.AutoModelForCausalLM.from_pretrained(place, dtype=dtype, **kwargs).eval()
         except (OSError, ValueError) as error:
             raise UserError(
                 f"The model {name} ({place}) could not be loaded: {str(error).splitlines()[0]} "
@@ -157,7 +157,7 @@ def in_a_thread_that_ends(work: Callable[[], T]) -> T:
         return one.submit(work).result()
 
 
-def _round_linears(model: PreTrainedModel) -> None:
+def _round_linears(model: transformers.PreTrainedModel) -> None:
     """Round all linear layers whose shape the kernel takes: the head to 8 bits, the others to 4."""
     head = model.get_output_embeddings()
 
