@@ -5,6 +5,9 @@ Forking a sequence costs a few counters; a block is copied only when two sequenc
 
 from __future__ import annotations
 
+import math
+import mmap
+
 import torch
 
 from playground.errors import UserError
@@ -29,7 +32,7 @@ class BlockPool:
         self.block_bytes = block_bytes
         shape = (self.count, layers, 2, BLOCK, kv_heads * head_dim)
         # Zeros, because a masked position must not hold a NaN: 0 · NaN is NaN.
-        self.data = torch.zeros(shape, dtype=dtype, device=device)
+        self.data = _zeros(shape, dtype, device)
         self._references = [0] * self.count
         # Block 0 is never written: it stands where a row is padded to more keys than it has.
         self._free = list(range(self.count - 1, 0, -1))
@@ -72,6 +75,13 @@ class BlockPool:
         self.data[new].copy_(self.data[block])
         self.drop(block)
         return new
+
+
+def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """Zeros that take no memory before something is written; torch's own are written at once."""
+    if device.type != "cpu":
+        return torch.zeros(shape, dtype=dtype, device=device)
+    return torch.frombuffer(mmap.mmap(-1, math.prod(shape) * dtype.itemsize), dtype=dtype).view(shape)
 
 
 class OutOfBlocks(UserError):

@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -400,6 +401,17 @@ def test_extending_a_sequence_twice_in_one_round_is_refused(built):
 
     with pytest.raises(ValueError, match="twice"):
         engine.submit(asking()).wait(30)
+
+
+def test_a_store_takes_memory_only_for_what_is_written():
+    resident, budget = psutil.Process().memory_info, 512 << 20
+    before = resident().rss
+    pool = BlockPool(30, 3, 64, torch.bfloat16, CPU, budget)
+    assert pool.data.nbytes > 0.99 * budget
+    assert resident().rss - before < 0.05 * budget
+    pool.data[:32] = 1
+    assert resident().rss - before > 16 * pool.block_bytes
+    assert not pool.data[32:64].any()
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 40), st.booleans()), max_size=60))
