@@ -1,8 +1,9 @@
 // A tour of five steps. It offers itself once, can be left at any time, and points at the page's own elements: of
-// `at` the first that can be seen. `tab`: the one that is opened for it.
+// `at` the first that can be seen. `tab`: the one that is opened for it. `without`: words where only the last of `at` is.
 const TOUR = [
   { tab: 'Compare', at: ['.opening:not([hidden]) input', '.lane .scrub:not([hidden]) input', '#run'], title: 'Drag λ',
-    says: 'λ sets how much alignment is used. Drag it and watch the answer turn from complying to refusing. The same dial stands below each DeRa answer that you run.' },
+    says: 'λ sets how much alignment is used. Drag it and watch the answer turn from complying to refusing. The same dial stands below each DeRa answer that you run.',
+    without: 'λ sets how much alignment is used. No answer on the page has a dial now: press Run with a DeRa lane, and drag the one below its answer.' },
   { tab: 'Compare', at: ['.lane:last-child .text', '.lane .text'], title: 'Click a token',
     says: 'Each word part is a token; the colour is a number about it. Click one to see what else could have stood there, take another one, and let the method write on from there.' },
   { tab: 'Compare', at: ['.tree:not([hidden]) .player', '#recorded'], title: 'Play RAIN',
@@ -82,7 +83,10 @@ function openTab(name) {
 
 // The ring around what the step is about, the box below it or above it; both follow what moves.
 function placeTour() {
-  const found = TOUR[tour.step].at.flatMap(at => [...document.querySelectorAll(at)]).find(node => node.offsetParent);
+  const { at, says, without = says } = TOUR[tour.step];
+  const found = at.flatMap(where => [...document.querySelectorAll(where)]).find(node => node.offsetParent);
+  const words = found?.matches(at.at(-1)) ? without : says, shown = tour.box.querySelector('#tour-says');
+  if (shown.textContent !== words) shown.textContent = words;
   tour.ring.hidden = !found;
   if (!found) { Object.assign(tour.box.style, { left: '.75rem', top: '5rem' }); return; }
   if (!tour.came) { found.scrollIntoView({ block: 'nearest' }); tour.came = true; }
