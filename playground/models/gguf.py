@@ -31,9 +31,21 @@ _NAMES = {
 _CONTROL_TOKEN = 3
 
 
+class _Reader(gguf.GGUFReader):
+    """Reads 250,000 small pieces; a plain array gives them in a third of the time of numpy's mapped ones."""
+
+    @property
+    def data(self) -> np.ndarray:
+        return self._data
+
+    @data.setter
+    def data(self, mapped: np.memmap) -> None:
+        self._data = mapped.view(np.ndarray)
+
+
 def read_gguf(path: Path, precision: str) -> tuple[transformers.LlamaForCausalLM, transformers.PreTrainedTokenizerBase]:
     """The model in `precision` ("int4", "bf16" or "fp32") and its tokenizer. Only Llama-type files are understood."""
-    reader = gguf.GGUFReader(path)
+    reader = _Reader(path)
 
     def get(key: str):
         return reader.fields[key].contents()
