@@ -79,10 +79,16 @@ function newTree(fetchSteps, fetchQuestions) {
         else showCount(view);
       }
     } finally { view.busy = false; }
-    if (location.hash === '#play' && !view.replayed && !calm()) { view.replayed = true; play(view); }
+    if (location.hash === '#play' && !view.replayed && !calm()) { view.replayed = true; lift(view.root_); play(view); }
   };
   new ResizeObserver(() => drawTree(view)).observe(view.root_);
   return view;
+}
+
+// A search comes into view as far as the answers above it stay there.
+function lift(search) {
+  const answers = board().getBoundingClientRect().top - 40, hidden = search.getBoundingClientRect().bottom - innerHeight;
+  scrollBy({ top: Math.max(0, Math.min(answers, hidden)), behavior: 'smooth' });
 }
 
 // Scores of beams have any size: the colours reach to the largest one of a beam that was kept.

@@ -263,6 +263,16 @@ def test_the_answers_are_shared_as_a_link_and_as_a_picture(page, address):
     expect(link).to_have_value(address)
 
 
+def test_a_recorded_search_plays_beside_the_answers(page):
+    page.locator('#recorded a[href*="#play"]').first.click()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    page.wait_for_function("scrollY > 0")
+    page.wait_for_timeout(1000)  # until it has moved there
+    expect(page.locator(".lane .text").first).to_be_in_viewport(ratio=0.99)
+    if page.viewport_size["width"] == SIZES[0][0]:
+        expect(page.locator(".tree:visible canvas")).to_be_in_viewport(ratio=0.99)
+
+
 def test_the_tour_points_at_the_page_goes_by_keyboard_and_comes_once(page):
     new = "document.documentElement.classList.contains('new')"
     assert page.evaluate(new)
