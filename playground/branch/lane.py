@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Hashable
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -19,6 +20,9 @@ from playground.types import Cost
 
 UNFINISHED = "\ufffd"
 """How a decoder of bytes writes what is no whole character yet."""
+
+_WORDS: WeakKeyDictionary[PreTrainedTokenizerBase, dict[int, str]] = WeakKeyDictionary()
+"""What was decoded of single tokens: the likeliest ones come again and again."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +189,10 @@ class Lane:
 
     def decode_one(self, token: int) -> str:
         """A token's text as it stands inside a text, with the space that opens it."""
-        return self.decode([token, token])[len(self.decode([token])) :]
+        words = _WORDS.setdefault(self.tokenizer, {})
+        if token not in words:
+            words[token] = self.decode([token, token])[len(self.decode([token])) :]
+        return words[token]
 
     def colour(self, colour: Colour) -> None:
         """Say what colours the tokens."""

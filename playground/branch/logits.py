@@ -53,9 +53,9 @@ def flip_points(reference: torch.Tensor, aligned: torch.Tensor, low: float, high
 
 def repetition_penalty(log_probs: torch.Tensor, seen: Iterable[int], penalty: float) -> torch.Tensor:
     """Scale the log-probability of every token already seen by `penalty` (CTRL, arXiv 1909.05858, on log-probs)."""
-    ids = torch.tensor(sorted(set(seen)), dtype=torch.long)
-    if penalty == 1 or len(ids) == 0:
+    if penalty == 1 or not (known := sorted(set(seen))):
         return log_probs
+    ids = torch.tensor(known, dtype=torch.long)
     return log_probs.index_copy(-1, ids, log_probs.index_select(-1, ids) * penalty)
 
 
