@@ -118,7 +118,7 @@ def side_by_side() -> dict[str, Any]:
             runs.append(
                 {"ratio": theirs / ours, "together_seconds": ours, "generate_seconds": theirs, "tokens": tokens}
             )
-    return {"ratio": _median(runs), "target": 5.0, "better": "higher", "runs": runs}
+    return {"ratio": _median(runs), "target": 15.0, "better": "higher", "runs": runs}
 
 
 def _generate(oracle: LoadedModel, ids: torch.Tensor, lanes: list[dict[str, Any]]) -> float:
@@ -151,10 +151,10 @@ def dera_step() -> dict[str, Any]:
             with_adapter.append({"ratio": adapter / plain, "dera_ms": 1e3 * adapter, "plain_ms": 1e3 * plain})
     return {
         "ratio": _median(runs),
-        "target": 1.6,
+        "target": 1.15,
         "better": "lower",
         "with_adapter_ratio": _median(with_adapter),
-        "with_adapter_target": 1.5,
+        "with_adapter_target": 1.2,
         "runs": runs,
         "with_adapter_runs": with_adapter,
     }
@@ -176,10 +176,10 @@ def int4() -> dict[str, Any]:
             agreements += same
     return {
         "ratio": _median(runs),
-        "target": 1.8,
+        "target": 4.5,
         "better": "higher",
         "mean_kl": statistics.fmean(divergences),
-        "mean_kl_target": 0.005,
+        "mean_kl_target": 0.002,
         "top1": statistics.fmean(agreements),
         "tokens": len(agreements),
         "runs": runs,
@@ -351,7 +351,7 @@ def rain() -> dict[str, Any]:
         exact = _rain(playground, by_transformers(_oracle()))
     return {
         "ratio": found["plain_seconds"] / found["seconds"],
-        "target": 20.0,
+        "target": 40.0,
         "better": "higher",
         **found,
         "fp32_ratio": exact["plain_seconds"] / exact["seconds"],
@@ -503,7 +503,7 @@ def memory() -> dict[str, Any]:
         "target": 1.05,
         "better": "lower",
         "gib_after": sizes,
-        "gib_target": 2.5,
+        "gib_target": 1.76,
     }
 
 
